@@ -1,0 +1,1 @@
+"""Turn results into statements that hold: frames in, frames out."""

@@ -1,0 +1,1 @@
+"""Figures of the frames that the analysis modules return; nothing is computed here."""

@@ -1,0 +1,50 @@
+"""The mistakes a user can make, one class each; every message is one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CarpsLikeError(Exception):
+    """Base of every error that the command line prints as one line, with exit code 2."""
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """``; did you mean 'x'?`` with the nearest known names, or ``otherwise`` when none is near."""
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    if near:
+        return f"; did you mean {' or '.join(map(repr, near))}?"
+    return f"; {otherwise}" if otherwise else ""
+
+
+class UnknownName(CarpsLikeError):
+    """A task, optimizer, column or option that does not exist."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], otherwise: str = "") -> None:
+        self.kind, self.name = kind, name
+        super().__init__(f"unknown {kind} {name!r}{did_you_mean(name, known, otherwise)}")
+
+
+class BadValue(CarpsLikeError, ValueError):
+    """A value of the wrong type or outside its range; names the field and the value."""
+
+
+class MissingLibrary(CarpsLikeError, ImportError):
+    """An optional library is not installed; names the command that installs it."""
+
+    def __init__(self, library: str, extra: str, what: str) -> None:
+        self.library, self.extra = library, extra
+        super().__init__(f"{what} needs {library}: pip install 'carps-like[{extra}]'")
+
+
+class MissingData(CarpsLikeError, FileNotFoundError):
+    """A data file of a task is not there; names the file and where to get it."""
+
+
+class Unsupported(CarpsLikeError):
+    """An optimizer cannot handle a task; the plan marks the pair and runs the rest."""
+
+
+class BadResults(CarpsLikeError):
+    """A results folder cannot be read: corrupt file, newer schema, not a results folder."""

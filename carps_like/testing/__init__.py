@@ -1,0 +1,1 @@
+"""Checks that adapters of this project and of others must pass."""

@@ -1,0 +1,1 @@
+"""Optimizer adapters, one module per library."""

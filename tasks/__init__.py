@@ -1,0 +1,1 @@
+"""Collections of tasks, one module each."""
