@@ -77,9 +77,7 @@ class Task(ABC):
         if not isinstance(out, Outcome):
             return _result(description, out, self._cost(fidelity, started))
         cost = self._cost(fidelity, started) if out.cost is None else out.cost
-        return _result(
-            description, out.objectives, cost, out.constraints, out.extra, out.state
-        )
+        return _result(description, out.objectives, cost, out.constraints, out.extra, out.state)
 
     def _cost(self, fidelity: float | None, started: float) -> float:
         """Simulated seconds of an evaluation that named none itself."""
