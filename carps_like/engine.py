@@ -22,7 +22,7 @@ import orjson
 from carps_like.budget import Budget
 from carps_like.description import TaskDescription
 from carps_like.interface import Exhausted, Optimizer
-from carps_like.log import TRIAL
+from carps_like.log import TRIAL, AttemptLog
 from carps_like.spec import Simulate
 from carps_like.trial import Result, Status, Trial
 
@@ -35,14 +35,6 @@ class Evaluate(Protocol):
     def __call__(
         self, config: Any, fidelity: float | None, seed: int | None, state: Any
     ) -> Result: ...
-
-
-class Recorder(Protocol):
-    """Where finished trials go; :class:`carps_like.log.AttemptLog` is one."""
-
-    def trial(self, number: int, trial: Trial, result: Result, **measured: Any) -> None: ...
-
-    def copy(self, line: bytes) -> None: ...
 
 
 class ReplayMismatch(Exception):
@@ -155,7 +147,7 @@ class Run:
         optimizer: Optimizer,
         task: TaskDescription,
         evaluate: Evaluate,
-        recorder: Recorder,
+        recorder: AttemptLog,
         *,
         seed: int,
         budget: Budget,

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from carps_like import schema
+from carps_like.budget import Budget
 from carps_like.description import TaskDescription
-from carps_like.errors import BadResults, CarpsLikeError, MissingData
+from carps_like.errors import BadResults, BadValue, CarpsLikeError, MissingData
+from carps_like.live import Live
 from carps_like.log import DiskFull
 from carps_like.spec import Spec, describe_task_of, missing_for_task, resolve
 from carps_like.store import CLAIMS, PLANS, Index, check_version
@@ -21,7 +23,6 @@ from carps_like.trial import Status
 
 NEW, DONE, FAILED, UNSUPPORTED = "new", "done", "failed", "unsupported"
 LIBRARY_MISSING, DATA_MISSING = "library missing", "data missing"
-RUNNABLE = frozenset({NEW})
 
 
 @dataclass(slots=True)
@@ -40,6 +41,10 @@ class Plan:
     """The table of a study's runs."""
 
     runs: list[PlannedRun] = field(default_factory=list)
+    descriptions: dict[str, TaskDescription] = field(default_factory=dict)  # by task's JSON
+
+    def description(self, run: PlannedRun) -> TaskDescription:
+        return self.descriptions[task_key(run.spec.task)]
 
     def counts(self) -> Counter[str]:
         return Counter(run.state for run in self.runs)
@@ -52,29 +57,30 @@ class Plan:
 class Pairs:
     """Which optimizer can take which task here; each pair and each task is looked at once."""
 
-    def __init__(self) -> None:
-        self._tasks: dict[bytes, TaskDescription] = {}
+    def __init__(self, live: Live | None = None) -> None:
+        self._live = live or Live()
         self._missing: dict[str, CarpsLikeError | None] = {}
-
-    def description(self, task: Mapping[str, Any]) -> TaskDescription:
-        key = orjson.dumps(task, option=orjson.OPT_SORT_KEYS)
-        if key not in self._tasks:
-            self._tasks[key] = describe_task_of(task)
-        return self._tasks[key]
+        self._states: dict[tuple[Any, ...], tuple[str, str]] = {}
 
     def state(self, spec: Spec, description: TaskDescription) -> tuple[str, str]:
         """(state, reason) of a run that has not been done."""
-        from dataclasses import replace
+        budget = orjson.dumps(spec.budget, option=orjson.OPT_SORT_KEYS)
+        key = (_json(spec.optimizer), budget, description.name)
+        if key not in self._states:
+            self._states[key] = self._state(spec, description)
+        return self._states[key]
 
-        from carps_like.budget import Budget
-
+    def _state(self, spec: Spec, description: TaskDescription) -> tuple[str, str]:
+        if self._live.optimizer is not None:
+            problem = self._live.optimizer.capabilities.problem(description)
+            return (UNSUPPORTED, problem) if problem else (NEW, "")
         variant = spec.variant
         variant.check_options(variant.options)
-        budget = Budget(**spec.budget)
-        problem = variant.problem(replace(description, budget=budget))
+        problem = variant.problem(replace(description, budget=Budget(**spec.budget)))
         if problem:
             return UNSUPPORTED, problem
-        if "_target_" not in spec.task and description.name not in self._missing:
+        listed = "_target_" not in spec.task and self._live.task is None
+        if listed and description.name not in self._missing:
             self._missing[description.name] = missing_for_task(description)
         for error in (variant.missing(), self._missing.get(description.name)):
             if error is not None:
@@ -83,46 +89,66 @@ class Pairs:
         return NEW, ""
 
 
+def task_key(task: Mapping[str, Any]) -> str:
+    return _json(task)
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()
+
+
 def make_plan(
-    configurations: Iterable[Mapping[str, Any]], index: Index | None = None, *, force: bool = False
+    configurations: Iterable[Mapping[str, Any]],
+    index: Index | None = None,
+    *,
+    force: bool = False,
+    live: Live | None = None,
 ) -> Plan:
     """The plan of composed configurations, against what ``index`` has seen done.
 
     Runs that come out the same stand in it once. ``force`` does finished ones again, as a new
     round; the earlier one stays in the logs.
+
+    Raises:
+        CarpsLikeError: a configuration is wrong: an unknown option, a budget of zero, ...
     """
-    pairs, plan, seen = Pairs(), Plan(), set()
-    states: dict[tuple[Any, ...], tuple[str, str]] = {}
+    pairs, plan = Pairs(live), Plan()
+    seen: set[str] = set()
     for data in configurations:
-        description = pairs.description(data["task"])
+        task = data.get("task")
+        if not isinstance(task, Mapping):
+            raise BadValue("a run needs task=<name>; see `carps-like tasks`")
+        key = task_key(task)
+        if key not in plan.descriptions:
+            own = live.task.description if live is not None and live.task is not None else None
+            plan.descriptions[key] = own or describe_task_of(task)
+        description = plan.descriptions[key]
         spec = resolve(data, description)
-        if spec.run_id in seen:
-            continue
-        seen.add(spec.run_id)
-        planned = PlannedRun(spec, seconds=_estimate(spec, description))
-        best = index.best(spec.run_id) if index is not None else None
-        if best is not None:
-            planned.round = best.round
-        if best is not None and best.finished and not force:
-            done = best.status == Status.OK
-            planned.state = DONE if done else FAILED
-            planned.reason = "" if done else f"{best.status}: {_first(best.error)}"
-            if best.status == Status.UNSUPPORTED:
-                planned.state, planned.reason = UNSUPPORTED, _first(best.error)
-        else:
-            key = _pair(spec, description)
-            if key not in states:
-                states[key] = pairs.state(spec, description)
-            planned.state, planned.reason = states[key]
-            if best is not None and best.finished:
-                planned.round += 1
-        plan.runs.append(planned)
+        plan.descriptions.setdefault(task_key(spec.task), description)
+        if spec.run_id not in seen:
+            seen.add(spec.run_id)
+            plan.runs.append(_planned(spec, description, index, pairs, force))
     return plan
 
 
-def _pair(spec: Spec, description: TaskDescription) -> tuple[Any, ...]:
-    optimizer = orjson.dumps(spec.optimizer, option=orjson.OPT_SORT_KEYS)
-    return optimizer, orjson.dumps(spec.budget), description.name
+def _planned(
+    spec: Spec, description: TaskDescription, index: Index | None, pairs: Pairs, force: bool
+) -> PlannedRun:
+    planned = PlannedRun(spec, seconds=_estimate(spec, description))
+    best = index.best(spec.run_id) if index is not None else None
+    if best is not None:
+        planned.round = best.round
+    if best is not None and best.finished and not force:
+        planned.state = _STATES.get(best.status, FAILED)
+        planned.reason = "" if planned.state == DONE else f"{best.status}: {_first(best.error)}"
+        return planned
+    planned.state, planned.reason = pairs.state(spec, description)
+    if best is not None and best.finished:
+        planned.round += 1
+    return planned
+
+
+_STATES = {str(Status.OK): DONE, str(Status.UNSUPPORTED): UNSUPPORTED}
 
 
 def _first(text: str) -> str:
@@ -243,11 +269,13 @@ def claim(folder: Path, generation: int, chunk: int, attempt: str) -> bool:
     return True
 
 
-def claimed_by(folder: Path, generation: int, attempt: str) -> set[int]:
-    """Chunks of a generation that an attempt took."""
+def claimed_by(folder: Path, generation: int, attempts: Collection[str]) -> set[int]:
+    """Chunks of a generation that any of some attempts took."""
+    if not attempts:
+        return set()
     claims = folder / CLAIMS / f"g{generation:03}"
     return {
         int(path.name[1:])
         for path in claims.glob("c*")
-        if path.name[1:].isdigit() and path.read_text(errors="replace") == attempt
+        if path.name[1:].isdigit() and path.read_text(errors="replace") in attempts
     }

@@ -42,6 +42,22 @@ class Results:
     def trials(self) -> pd.DataFrame:
         return _frame(self.tables["trials"])
 
+    def only(self, run_id: str) -> Results:
+        """The results of one run."""
+        return Results(_keep(self.tables, {run_id}), self.folders)
+
+    def __getitem__(self, column: Any) -> Any:
+        """Columns of ``trials``: results can be used as the trajectory's frame."""
+        return self.trials[column]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in ("tables", "folders", "runs", "trials"):
+            raise AttributeError(name)
+        return getattr(self.trials, name)
+
+    def __len__(self) -> int:
+        return int(self.tables["trials"].num_rows)
+
     def __repr__(self) -> str:
         n = {name: table.num_rows for name, table in self.tables.items()}
         return f"Results({n['runs']} runs, {n['trials']} trials)"
@@ -89,7 +105,8 @@ def _winners(runs: Sequence[pa.Table]) -> dict[int, set[str]]:
     best: dict[str, tuple[tuple[Any, ...], int]] = {}
     for i, table in enumerate(runs):
         columns = (
-            table[c].to_pylist() for c in ("run_id", "status", "ended", "n_trials", "attempt")
+            table[c].to_pylist()
+            for c in ("run_id", "status", "ended", "n_trials", "attempt", "round")
         )
         for run_id, status, ended, n_trials, attempt, round_ in zip(*columns, strict=True):
             text = "" if ended is None else ended.isoformat(timespec="microseconds")

@@ -61,6 +61,7 @@ class Limits:
         return self.trial_seconds is not None or self.trial_memory_mb is not None
 
 
+FIELDS = ("optimizer", "task", "seed", "budget", "simulate", "limits", "on_failure")
 OnFailure = Literal["penalty", "abort"]
 
 
@@ -119,10 +120,9 @@ class Spec:
         Raises:
             BadValue, UnknownName: a field is missing, unknown, or of the wrong kind.
         """
-        known = ("optimizer", "task", "seed", "budget", "simulate", "limits", "on_failure")
         for key in data:
-            if key not in known:
-                raise UnknownName("field of a run", str(key), known)
+            if key not in FIELDS:
+                raise UnknownName("field of a run", str(key), FIELDS)
         for key in ("optimizer", "task"):
             if not isinstance(data.get(key), Mapping):
                 raise BadValue(f"a run needs {key}=<name>; see `carps-like {key}s`")
@@ -186,8 +186,11 @@ def build_task_of(task: Mapping[str, Any]) -> Task:
 
 
 def resolve(data: Mapping[str, Any], description: TaskDescription) -> Spec:
-    """The spec of a composed configuration, the task's own budget filled in where none is given."""
-    spec = Spec.of(data)
+    """The spec of a composed configuration, the task's own budget filled in where none is given.
+
+    What else ``configs/run.yaml`` holds says where and how to run, not what.
+    """
+    spec = Spec.of({key: data[key] for key in FIELDS if key in data})
     budget = Budget.of(spec.budget, description.budget)
     return Spec(
         spec.optimizer,
@@ -201,6 +204,7 @@ def resolve(data: Mapping[str, Any], description: TaskDescription) -> Spec:
 
 
 __all__ = [
+    "FIELDS",
     "Limits",
     "OnFailure",
     "Simulate",

@@ -79,6 +79,7 @@ class Index:
         self.files: dict[Path, LogFile] = {}
         self.executions: dict[str, list[Execution]] = {}
         self.n_trials = 0
+        self.n_done = 0  # done lines and verdicts read
         self._verdicts: list[Mapping[str, Any]] = []
 
     def refresh(self) -> Index:
@@ -121,6 +122,7 @@ class Index:
             log.current = run
             self.executions.setdefault(run.run_id, []).append(run)
         elif kind == "done":
+            self.n_done += 1
             self._done(log, data)
 
     def _done(self, log: LogFile, data: Mapping[str, Any]) -> None:

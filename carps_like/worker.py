@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
@@ -25,14 +25,15 @@ from carps_like.description import TaskDescription
 from carps_like.engine import Aborted, ReplayMismatch, Run, numbered
 from carps_like.errors import BadResults, CarpsLikeError, Unsupported
 from carps_like.interface import Optimizer, Task, described
+from carps_like.live import Live
 from carps_like.log import AttemptLog, DiskFull, process_start
 from carps_like.plan import Assigned, claim, claimed_by, read_generation
+from carps_like.registry import variants
 from carps_like.sandbox import Sandbox, die_with_parent
 from carps_like.seeds import GlobalSeeds
 from carps_like.spec import Limits, Simulate, Spec, build_task_of, describe_task_of
 from carps_like.store import Execution, Index, trial_lines
 from carps_like.trial import Status
-from carps_like.variants import shipped_variants
 
 STOPPED = 75  # exit code of a worker that was asked to stop before its work was done
 REFRESH = 1.0  # seconds between looks at what other processes have done
@@ -50,13 +51,13 @@ class Job:
     generation: int
     trusted: Collection[str] = ()  # _target_s of the user's own that may be imported
     isolate: Collection[str] = ()  # runs whose evaluations go to a child process
-    adopt: str = ""  # the attempt whose chunks this one finishes
+    adopt: Collection[str] = ()  # attempts whose chunks this one finishes
     deadline: float | None = None  # time.time() after which no run is started
 
 
 def check_target(target: str, trusted: Collection[str]) -> None:
     """Raise :class:`BadResults` unless a plan's ``_target_`` is ours or the user named it."""
-    ours = {v.target for v in shipped_variants().values()}
+    ours = {v.target for v in variants().values()}
     if target not in ours and target not in trusted:
         raise BadResults(
             f"the plan asks for {target!r}, which is not part of carps-like; "
@@ -76,9 +77,7 @@ class Worker:
 
     def work(self) -> None:
         """Claim and run until nothing is left to claim."""
-        adopted: set[int] = set()
-        if self.job.adopt:
-            adopted = claimed_by(self.job.folder, self.job.generation, self.job.adopt)
+        adopted = claimed_by(self.job.folder, self.job.generation, self.job.adopt)
         order = sorted(range(len(self.chunks)), key=lambda c: (c not in adopted, c))
         for chunk in order:
             if self._late():
@@ -145,10 +144,14 @@ def _listed(name: str) -> TaskDescription:
     return describe_task_of({"name": name})
 
 
-def describe_for(spec: Spec) -> TaskDescription:
+def describe_for(spec: Spec, live: Live | None = None) -> TaskDescription:
     """The task's description with the run's budget; its checker is compiled once per task."""
-    listed = "_target_" not in spec.task
-    base = _listed(str(spec.task["name"])) if listed else describe_task_of(spec.task)
+    if live is not None and live.task is not None:
+        base = live.task.description
+    elif "_target_" in spec.task:
+        base = describe_task_of(spec.task)
+    else:
+        base = _listed(str(spec.task["name"]))
     own = replace(base, budget=Budget(**spec.budget))
     # the checker never changes; the space is made anew, since libraries seed it
     own.__dict__["checker"] = base.checker
@@ -166,9 +169,9 @@ def execute(
     live: Live | None = None,
 ) -> Status:
     """One run from its spec to its done line; ``lines`` are replayed."""
-    described_task = live.task.description if live and live.task else describe_for(spec)
+    described_task = describe_for(spec, live)
     variant = spec.variant
-    header = _header(spec, described_task, round_, live)
+    header = header_of(spec, described_task, round_, live)
     log.run(spec.run_id, [p.name for p in described_task.checker.params], header)
     status, error, n_trials = Status.OK, "", 0
     closers: list[Callable[[], None]] = []
@@ -219,15 +222,6 @@ def execute(
     return status
 
 
-@dataclass(frozen=True)
-class Live:
-    """Objects of the calling process in place of names: for `carps_like.run` in a notebook."""
-
-    optimizer: type[Optimizer] | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    task: Task | None = None
-
-
 def _build(live: Live | None, spec: Spec, task: TaskDescription) -> Optimizer:
     if live is None or live.optimizer is None:
         return spec.variant.build(task, spec.seed)
@@ -252,7 +246,9 @@ def _evaluator(
     return build().evaluate
 
 
-def _header(spec: Spec, task: TaskDescription, round_: int, live: Live | None) -> dict[str, Any]:
+def header_of(
+    spec: Spec, task: TaskDescription, round_: int, live: Live | None = None
+) -> dict[str, Any]:
     """What the runs table says of a run besides how it ended."""
     optima = [None if o.optimum is None else o.inside(o.optimum) for o in task.objectives]
     adapter = live.optimizer if live and live.optimizer else spec.variant.adapter
@@ -296,7 +292,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--trust", action="append", default=[])
     parser.add_argument("--path", action="append", default=[], help="appended to sys.path")
     parser.add_argument("--isolate", action="append", default=[])
-    parser.add_argument("--adopt", default="")
+    parser.add_argument("--adopt", action="append", default=[])
     parser.add_argument("--deadline", type=float, default=None)
     args = parser.parse_args(argv)
     for number in (signal.SIGTERM, signal.SIGINT):
