@@ -194,7 +194,10 @@ def _parents(condition: Any) -> tuple[str, ...]:
 
 
 def _condition(condition: Any) -> _Test:
-    """A condition as a function; it fails when its parent is inactive, as in ConfigSpace."""
+    """A condition as a function; it fails when its parent is inactive, as in ConfigSpace.
+
+    "Not equals" holds when its parent is inactive: ConfigSpace again.
+    """
     if isinstance(condition, AndConjunction | OrConjunction):
         parts = [_condition(part) for part in condition.components]
         join = all if isinstance(condition, AndConjunction) else any
@@ -207,7 +210,7 @@ def _condition(condition: Any) -> _Test:
     if isinstance(condition, EqualsCondition):
         return lambda config: parent in config and config[parent] == value
     if isinstance(condition, NotEqualsCondition):
-        return lambda config: parent in config and config[parent] != value
+        return lambda config: parent not in config or config[parent] != value
     rank = _rank(condition.parent)
     limit = rank(value)
     if isinstance(condition, GreaterThanCondition):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from carps_like.budget import Budget
 from carps_like.description import describe
 from carps_like.registry import variant
-from carps_like.space import Checker, without_priors
+from carps_like.space import Checker, native, without_priors
 from carps_like.testing.spaces import spaces
 from carps_like.trial import Result, Status
 
@@ -71,4 +71,13 @@ def test_a_space_without_priors_keeps_everything_else(space) -> None:  # type: i
         assert param.log == old.log and param.parents == old.parents
     space.seed(0)
     for config in space.sample_configuration(20):
-        bare.check({k: v.item() if hasattr(v, "item") else v for k, v in dict(config).items()})
+        bare.check({k: native(v) for k, v in dict(config).items()})
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(space=spaces())
+def test_the_checker_agrees_with_configspace(space) -> None:  # type: ignore[no-untyped-def]
+    checker = Checker(space)
+    space.seed(0)
+    for config in space.sample_configuration(10):
+        checker.check({k: native(v) for k, v in dict(config).items()})

@@ -131,16 +131,20 @@ def _add_conditions(draw: DrawFn, space: ConfigurationSpace) -> None:
     from hypothesis import strategies as st
 
     names = list(space)
+    joins: list[Any] = [AndConjunction, OrConjunction]
+    join = draw(st.sampled_from(joins))  # one kind a space: ConfigSpace mixes up equal parts
     for i, name in enumerate(names[1:], start=1):
         if not draw(st.booleans()):
             continue
-        n = draw(st.integers(1, min(2, i)))
-        parents = draw(st.lists(st.sampled_from(names[:i]), min_size=n, max_size=n, unique=True))
+        # ConfigSpace's sampling loses track of conditional parents inside a conjunction
+        always = [n for n in names[:i] if not space.parents_of[n]]
+        n = draw(st.integers(1, min(2, len(always))))
+        source = names[:i] if n == 1 else always
+        parents = draw(st.lists(st.sampled_from(source), min_size=n, max_size=n, unique=True))
         parts = [_condition(draw, space[name], space[parent]) for parent in parents]
         if len(parts) == 1:
             _add(space, parts[0])
         else:
-            join = draw(st.sampled_from([AndConjunction, OrConjunction]))
             _add(space, join(*parts))
 
 
@@ -157,6 +161,7 @@ def _add(space: ConfigurationSpace, condition: Any) -> None:
 def _condition(draw: DrawFn, child: Any, parent: Any) -> Any:
     from hypothesis import strategies as st
 
+    orders: list[Any] = [GreaterThanCondition, LessThanCondition]
     if isinstance(parent, Constant):
         return EqualsCondition(child, parent, parent.value)
     if isinstance(parent, CategoricalHyperparameter):
@@ -166,10 +171,10 @@ def _condition(draw: DrawFn, child: Any, parent: Any) -> Any:
         value = draw(st.sampled_from(choices))
         return kind(child, parent, [value] if kind is InCondition else value)
     if isinstance(parent, OrdinalHyperparameter):
-        kind = draw(st.sampled_from([GreaterThanCondition, LessThanCondition]))
+        kind = draw(st.sampled_from(orders))
         return kind(child, parent, parent.sequence[1 if kind is LessThanCondition else 0])
-    kind = draw(st.sampled_from([GreaterThanCondition, LessThanCondition]))
-    middle = parent.lower + (parent.upper - parent.lower) / 2
+    kind = draw(st.sampled_from(orders))
+    middle: Any = parent.lower + (parent.upper - parent.lower) / 2
     if isinstance(parent, UniformIntegerHyperparameter | NormalIntegerHyperparameter):
         middle = int(parent.lower) if kind is GreaterThanCondition else int(parent.upper)
     return kind(child, parent, middle)
@@ -186,14 +191,15 @@ def _add_clauses(draw: DrawFn, space: ConfigurationSpace) -> None:
     ]
     floats = [h for h in space.values() if isinstance(h, UniformFloatHyperparameter)]
     clauses: list[Any] = []
-    if finite and draw(st.booleans()):
+    one, pair_of, related = [draw(st.booleans()) for _ in range(3)]
+    if finite and one:
         h = draw(st.sampled_from(finite))
         clauses.append(ForbiddenInClause(h, [draw(st.sampled_from(_others(h)))]))
-    if len(finite) > 1 and draw(st.booleans()):
+    if len(finite) > 1 and pair_of:
         a, b = finite[:2]
         pair = [ForbiddenEqualsClause(h, draw(st.sampled_from(_others(h)))) for h in (a, b)]
         clauses.append(ForbiddenAndConjunction(*pair))
-    if len(floats) > 1 and draw(st.booleans()):
+    if len(floats) > 1 and related:
         a, b = floats[:2]
         ordered = ForbiddenLessThanRelation(a, b)
         if not a.default_value < b.default_value and b.lower < a.upper:
