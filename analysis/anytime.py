@@ -84,8 +84,8 @@ def incumbents(
     fidelity = _fidelity(trials)
     if fidelity is not None:
         score = _by_fidelity(score, fidelity[order], run, runs, tasks, incumbent)
-    best = pd.Series(np.where(np.isnan(score), np.inf, score)).groupby(run).cummin().to_numpy()
-    best = np.where(np.isinf(best), np.nan, best)
+    running = pd.Series(np.where(np.isnan(score), np.inf, score)).groupby(run).cummin()
+    best = numbers(running.replace(np.inf, np.nan))
     if fidelity is not None and incumbent == "highest":
         best = _restarting(score, fidelity[order], run)
     references = _multi_objective(best, score, run, order, runs, trials, tasks)
@@ -348,8 +348,8 @@ def _interval(values: Floats, interval: str, level: float) -> tuple[Floats, Floa
     if n < 2:
         return mean, nothing, nothing
     if interval == "bootstrap":
-        samples = np.random.default_rng(0).integers(0, n, (2000, n))
-        means = values[samples].mean(axis=1)
+        shares = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), 2000) / n
+        means = shares @ values
         lower, upper = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return mean, lower, upper
     from scipy.special import stdtrit

@@ -156,7 +156,7 @@ th, td { padding: .34rem .8rem; text-align: left; vertical-align: top;
 thead th { background: var(--head); font-weight: 600; vertical-align: bottom; }
 tbody th { font-weight: 500; }
 td.n, th.n { text-align: right; white-space: nowrap; }
-td small { display: block; color: var(--soft); font-size: .78rem; }
+td small, th small { font-weight: 400; display: block; color: var(--soft); font-size: .78rem; }
 .best { background: var(--mark); font-weight: 600; border-radius: 3px; padding: 0 .3em; }
 .wrap { overflow-wrap: anywhere; min-width: 12rem; display: inline-block; max-width: 40rem; }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.3rem; margin: .8rem 0; padding: 0;
@@ -165,7 +165,7 @@ td small { display: block; color: var(--soft); font-size: .78rem; }
 .legend svg, th svg { width: 2.2rem; height: .7rem; flex: none; }
 th svg { margin-right: .55rem; }
 .panels { display: grid; gap: 1.2rem; margin: .8rem 0;
-  grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); }
 figure { margin: 0; min-width: 0; }
 figure > svg { width: 100%; height: auto; display: block; }
 figure.wide { max-width: 60rem; margin: .8rem 0; }

@@ -52,7 +52,7 @@ def trajectory(points: ArrayLike, reference: Sequence[float]) -> Floats:
 def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
     """Mask (n,) of the ``points`` (n, d) that no other is better than; of equal ones the first."""
     array = np.asarray(points, dtype=float)
-    mask = ~np.isnan(array).any(axis=1)
+    mask: NDArray[np.bool_] = ~np.isnan(array).any(axis=1)
     for i in np.flatnonzero(mask):
         others = np.flatnonzero(mask)
         dominated = (array[others] >= array[i]).all(axis=1)

@@ -80,8 +80,8 @@ def table(
 
     Args:
         final: of `final.final` with the columns of `scale.regret`.
-        failed, missing: as in `ranks`. The regrets are those of the ranked tasks and seeds. A failed
-            run, and one without any value, has the worst regret of the task.
+        failed, missing: as in `ranks`. The regrets are those of the ranked tasks and seeds; a
+            failed run, and one without any value, has the worst regret of the task.
 
     Returns:
         optimizer; mean_rank (over seeds, then over tasks); mean_regret (normalised, over seeds,
@@ -125,7 +125,7 @@ def _regrets(final: pd.DataFrame, ranks: pd.DataFrame, failed: Policy) -> pd.Ser
 
 
 def _grid(runs: pd.DataFrame) -> tuple[list[str], pd.DataFrame, Ints]:
-    """Optimizers, blocks (task, seed), and the row of ``runs`` in each cell; -1 where there is none."""
+    """Optimizers, blocks (task, seed), and the row of ``runs`` in each cell (-1: no run)."""
     names, task = runs["optimizer"].astype(str), runs["task"].astype(str)
     optimizers = sorted(names.unique())
     keys = pd.DataFrame({"task": task, "seed": runs["seed"].to_numpy()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -14,11 +14,14 @@ from carps_like.analysis.frames import Declared, Results, text
 from carps_like.analysis.html import Section, escape, number, paragraph
 from carps_like.analysis.plots import style
 from carps_like.analysis.summary import Summary, conclusion, ranking_text, regret_note
+from carps_like.errors import BadResults
 
 Maker: TypeAlias = Callable[[Summary], "Section | None"]
 MAX_LINES = 12  # optimizers drawn: the first of the ranking
 MAX_PANELS = 48  # tasks drawn
 MAX_ROWS = 400  # tasks in the table of final performance
+_INTERVAL = "percentile bootstrap over seeds, too narrow with few; none with one"
+_RANKING = ("mean rank", "normalised regret", "tasks won", "tasks", "runs", "failed")
 _PROVENANCE = ("carps_like", "python", "versions", "host", "cpu", "threads", "git_commit")
 
 __all__ = ["SECTIONS", "ranking_text", "write"]
@@ -62,15 +65,7 @@ def ranking(summary: Summary) -> Section:
     """Who leads, and what that says."""
     body = f'<p class="lead">{escape(" ".join(conclusion(summary)))}</p>'
     if not summary.problem:
-        head = [
-            "optimizer",
-            "mean rank",
-            "normalised regret",
-            "tasks won",
-            "tasks",
-            "runs",
-            "failed",
-        ]
+        head = ["optimizer", *_RANKING]
         extra = [n for n in ("n_unfinished", "n_unsupported") if summary.table[n].any()]
         head += [name.removeprefix("n_") for name in extra]
         lines = _lines(summary)
@@ -118,8 +113,8 @@ def anytime_curves(summary: Summary) -> Section | None:
     if not (text(frame["status"]) == "ok").any():
         return None
     notes = [
-        "Mean of the best value so far over the seeds whose run ended well, with the 95% interval "
-        "of the mean (Student's t; none with one seed). A line begins where every seed has a value."
+        "Mean of the best value so far over the seeds whose run ended well, with a 95% interval of "
+        f"that mean ({_INTERVAL}). A line begins where every seed has a value."
     ]
     if len(chosen) < len(summary.tasks):
         notes.append(
@@ -151,8 +146,8 @@ def final_performance(summary: Summary) -> Section:
         head = f"{escape(task)}<small>{arrow} {escape(_measure(summary, task))}</small>"
         rows.append([head, *(cells.get((task, o), "–") for o in summary.optimizers)])
     notes = (
-        "Mean over the seeds whose run ended well, with the 95% interval of the mean (Student's t) "
-        "and the number of runs. ↓ lower is better, ↑ higher is better; the best mean is marked. "
+        "Mean over the seeds whose run ended well, the number of these runs, and a 95% interval of "
+        f"the mean ({_INTERVAL}). ↓ lower is better, ↑ higher is better; the best mean is marked. "
         f"Incumbent: {anytime.INCUMBENTS[summary.incumbent]}."
     )
     if len(chosen) < len(summary.tasks):
@@ -298,7 +293,7 @@ def _panel(summary: Summary, frame: pd.DataFrame, task: str, name: str) -> str:
         return f"<figure><h4>{escape(task)}</h4>{paragraph('No run ended well.')}</figure>"
     known = summary.declared[task].optimum is not None and own["measure"].iloc[0] == "value"
     column = "regret" if known else "value"
-    means = anytime.over_seeds(own, column=column, failed="drop")
+    means = anytime.over_seeds(own, column=column, interval="bootstrap", failed="drop")
     label = f"regret of {_measure(summary, task)}" if known else _measure(summary, task)
     figure = plot.curves(
         means,
@@ -316,8 +311,8 @@ def _panel(summary: Summary, frame: pd.DataFrame, task: str, name: str) -> str:
 def _final_cells(summary: Summary, values: pd.DataFrame) -> dict[tuple[str, str], str]:
     """Cells of the table by task and optimizer."""
     try:
-        means = anytime.over_seeds(values, failed="drop")
-    except anytime.BadResults:
+        means = anytime.over_seeds(values, interval="bootstrap", failed="drop")
+    except BadResults:
         return {}
     best = means.groupby("task")["mean"].transform("min")
     cells = {}
@@ -341,11 +336,10 @@ def _spread(names: Sequence[str], most: int) -> list[str]:
     return [names[i * len(names) // most] for i in range(most)]
 
 
-def _some(values: pd.Series[object]) -> str:
+def _some(values: pd.Series[Any]) -> str:
     unique = sorted(values.unique().tolist())
-    return ", ".join(map(str, unique[:12])) + (
-        f" and {len(unique) - 12} more" if unique[12:] else ""
-    )
+    more = f" and {len(unique) - 12} more" if len(unique) > 12 else ""
+    return ", ".join(map(str, unique[:12])) + more
 
 
 def _subtitle(summary: Summary) -> str:

@@ -10,6 +10,7 @@ from carps_like.errors import BadResults
 
 DECLARED = "optimum declared by the task"
 COMPARED = "best of the compared runs"
+WORST = "worst final value of the compared runs"
 BEATEN = "best of the compared runs (better than the declared optimum)"
 
 

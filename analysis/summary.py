@@ -124,8 +124,8 @@ def caveats(summary: Summary) -> list[str]:
     """What was left out, filled in, or does not compare; each a sentence with its numbers."""
     table, notes = summary.table, []
     if table["n_failed"].sum():
-        runs = _count(int(table["n_failed"].sum()), "run")
-        notes.append(f"{runs} failed, and rank last on their task and seed.")
+        n = int(table["n_failed"].sum())
+        notes.append(f"{_count(n, 'run')} failed and {'ranks' if n == 1 else 'rank'} last.")
     blocks = summary.runs[summary.runs["status"] != "unsupported"][["task", "seed"]]
     left_out = len(blocks.drop_duplicates()) - len(
         summary.ranks[["task", "seed"]].drop_duplicates()

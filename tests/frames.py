@@ -70,7 +70,5 @@ def results(*runs: tuple[dict[str, Any], list[dict[str, Any]]]) -> Frames:
     names = ["run_id", "optimizer", "task", "seed", "trial", "status", "fidelity", "value"]
     names += ["objectives", "budget_used", "end"]
     trials = [trial for _, rows in runs for trial in rows]
-    return Frames(
-        pd.DataFrame([row for row, _ in runs]),
-        pd.DataFrame(trials, columns=None if trials else names),
-    )
+    frame = pd.DataFrame(trials, columns=None if trials else names)
+    return Frames(pd.DataFrame([row for row, _ in runs]), frame)

@@ -51,7 +51,7 @@ def curves(
             if str(optimizer) in chosen:
                 _line(axes, group, chosen[str(optimizer)], sign)
         if log and len(positive):
-            axes.set_yscale("log")
+            style.log_values(axes)
             low = max(positive.min(), positive.max() * 1e-12)
             axes.set_ylim(low / 2, positive.max() * 2)
         axes.margins(x=0.0)

@@ -6,6 +6,7 @@ darkened until each has a contrast of 3:1 with white).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,9 @@ LIGHT = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#a87900", "#3a96d4", "#882
 DARK = ("#56b0ee", "#ff8f45", "#2fd0a0", "#e08fd2", "#e6b82e", "#9ad6ff", "#e0719a", "#c4c4c4")
 INK, GRID = "#1b1f24", "#d8dee4"
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.6)), (0, (1.4, 1.4)), (0, (6, 1.6, 1.4, 1.6)))
-_RC = {
+_RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
-    "font.size": 9.0,
+    "font.size": 9.5,
     "svg.fonttype": "none",
     "svg.hashsalt": "carps-like",
     "text.parse_math": False,
@@ -77,3 +78,20 @@ def label(axes: Axes, x: str, y: str, title: str = "") -> None:
     axes.set_ylabel(y, color=INK)
     if title:
         axes.set_title(title, color=INK, loc="left", fontsize=9.5, fontweight="bold")
+
+
+def log_values(axes: Axes) -> None:
+    """A logarithmic axis of values whose ticks are plain text: 10⁻³, not TeX."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(numticks=7))
+    axes.yaxis.set_major_formatter(FuncFormatter(_power))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _power(value: float, _position: int | None = None) -> str:
+    exponent = round(math.log10(value)) if value > 0 else 0
+    if -3 < exponent < 4:
+        return f"{value:g}"
+    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
