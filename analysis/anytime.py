@@ -123,7 +123,7 @@ def best_so_far(
     found = incumbents(results, axis=axis, incumbent=incumbent)
     task, names = pd.factorize(found.runs["task"])
     largest = _largest(found, task, len(names))
-    fractions = np.linspace(1 / points, 1, points)
+    fractions = np.arange(1, points + 1) / points
     if spacing == "log":
         fractions = np.geomspace(1 / max(largest.max(initial=points), points), 1, points)
     values = _at(found, largest[task], fractions)

@@ -154,7 +154,7 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 th, td { padding: .34rem .8rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--grid); }
 thead th { background: var(--head); font-weight: 600; vertical-align: bottom; }
-tbody th { font-weight: 500; }
+tbody th { font-weight: 500; white-space: nowrap; }
 td.n, th.n { text-align: right; white-space: nowrap; }
 td small, th small { font-weight: 400; display: block; color: var(--soft); font-size: .78rem; }
 .best { background: var(--mark); font-weight: 600; border-radius: 3px; padding: 0 .3em; }
@@ -168,7 +168,8 @@ th svg { margin-right: .55rem; }
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); }
 figure { margin: 0; min-width: 0; }
 figure > svg { width: 100%; height: auto; display: block; }
-figure.wide { max-width: 60rem; margin: .8rem 0; }
+figure.wide { max-width: 60rem; margin: .8rem 0; overflow-x: auto; }
+figure.wide > svg { min-width: 34rem; }
 figure h4 { margin: 0 0 .2rem; font-size: .9rem; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; font-size: .9rem;
   max-width: 60rem; }

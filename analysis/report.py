@@ -94,7 +94,7 @@ def rank_over_time(summary: Summary) -> Section | None:
     from carps_like.analysis.plots import ranks as plot
 
     frame = ranks.over_time(summary.ranks)
-    figure = plot.over_time(frame, lines=_lines(summary))
+    figure = plot.over_time(frame, lines=_lines(summary), log_x=summary.spacing == "log")
     caption = "Mean rank of each optimizer over the share of the budget spent"
     body = (
         f'<figure class="wide">{html.svg(figure, "ranks", caption)}<figcaption>Ranks within task '
@@ -301,6 +301,7 @@ def _panel(summary: Summary, frame: pd.DataFrame, task: str, name: str) -> str:
         x=anytime.AXES[summary.axis],
         y=label if len(label) < 40 else label[:37] + "...",
         flip=not known and _flipped(summary, task),
+        log_x=summary.spacing == "log",
         lines=_lines(summary),
         title=False,
     )

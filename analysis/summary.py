@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import pandas as pd
 
@@ -18,6 +19,7 @@ from carps_like.errors import BadResults
 FAILED: Policy = "worst"
 MISSING: Policy = "drop"
 POINTS = 50
+LONG = 300  # budgets above are drawn on a logarithmic axis
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class Summary:
         return "evaluations" if many else "trials"
 
     @cached_property
+    def spacing(self) -> Literal["linear", "log"]:
+        """Budgets at which curves are drawn: the early ones too where there are many."""
+        column = "budget_used" if self.axis == "evaluations" else "n_trials"
+        return "log" if self._values[column].max() > LONG else "linear"
+
+    @cached_property
     def _values(self) -> pd.DataFrame:
         return final(self.results, axis=self.axis, incumbent=self.incumbent)
 
@@ -60,7 +68,11 @@ class Summary:
     @cached_property
     def trajectories(self) -> pd.DataFrame:
         frame = anytime.best_so_far(
-            self.results, axis=self.axis, points=POINTS, incumbent=self.incumbent
+            self.results,
+            axis=self.axis,
+            points=POINTS,
+            spacing=self.spacing,
+            incumbent=self.incumbent,
         )
         return scale.regret(frame, self.scales)
 

@@ -23,6 +23,7 @@ def curves(
     y: str = "value",
     flip: bool = False,
     log: bool | None = None,
+    log_x: bool = False,
     lines: dict[str, style.Line] | None = None,
     title: bool = True,
     size: tuple[float, float] = (4.2, 2.7),
@@ -35,6 +36,7 @@ def curves(
         x, y: labels of the axes.
         flip: turn the sign of the values (of an objective that is maximised, of hypervolume).
         log: logarithmic values; by default where they are all positive and span two decades.
+        log_x: logarithmic budget.
         lines: how each optimizer is drawn; by default by alphabetical order.
         size: inches.
     """
@@ -51,10 +53,12 @@ def curves(
             if str(optimizer) in chosen:
                 _line(axes, group, chosen[str(optimizer)], sign)
         if log and len(positive):
-            style.log_values(axes)
+            style.logarithmic(axes.set_yscale, axes.yaxis)
             low = max(positive.min(), positive.max() * 1e-12)
             axes.set_ylim(low / 2, positive.max() * 2)
         axes.margins(x=0.0)
+        if log_x:
+            style.logarithmic(axes.set_xscale, axes.xaxis)
         style.label(axes, x, y, task if title else "")
     return figure
 

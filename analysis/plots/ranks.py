@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def over_time(
     frame: pd.DataFrame,
     *,
+    log_x: bool = False,
     lines: dict[str, style.Line] | None = None,
     size: tuple[float, float] = (7.6, 3.6),
 ) -> Figure:
@@ -39,6 +40,8 @@ def over_time(
             axes.annotate(f"{shown}  {rank:.2f}", (100, place), xytext=(6, 0),
                           textcoords="offset points", va="center",
                           color=chosen[name].color, annotation_clip=False)  # fmt: skip
+        if log_x:
+            style.logarithmic(axes.set_xscale, axes.xaxis)
         style.label(axes, "share of the budget spent, %", "mean rank (1 is best)")
     return figure
 

@@ -7,12 +7,13 @@ darkened until each has a contrast of 3:1 with white).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 LIGHT = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#a87900", "#3a96d4", "#882255", "#5a5a5a")
@@ -80,14 +81,14 @@ def label(axes: Axes, x: str, y: str, title: str = "") -> None:
         axes.set_title(title, color=INK, loc="left", fontsize=9.5, fontweight="bold")
 
 
-def log_values(axes: Axes) -> None:
-    """A logarithmic axis of values whose ticks are plain text: 10⁻³, not TeX."""
+def logarithmic(set_scale: Callable[[str], None], axis: Axis) -> None:
+    """A logarithmic axis whose ticks are plain text: 10⁻³, not TeX."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(numticks=7))
-    axes.yaxis.set_major_formatter(FuncFormatter(_power))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    set_scale("log")
+    axis.set_major_locator(LogLocator(numticks=7))
+    axis.set_major_formatter(FuncFormatter(_power))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _power(value: float, _position: int | None = None) -> str:
