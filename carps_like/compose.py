@@ -160,7 +160,7 @@ class Composer:
             raise BadRequest(self._explain(error)) from None
         assert isinstance(data, dict)
         for group in ("optimizer", "task"):
-            if isinstance(data[group], dict) and not data[group].get("name"):
+            if isinstance(data.get(group), dict) and not data[group].get("name"):
                 data[group]["name"] = str(choices[group])
         return {str(k): v for k, v in data.items()}
 
