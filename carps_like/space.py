@@ -120,6 +120,27 @@ def count(space: ConfigurationSpace) -> dict[str, int]:
     }
 
 
+def without_priors(space: ConfigurationSpace) -> ConfigurationSpace:
+    """A copy in which every distribution is uniform (log-uniform where the scale is log)."""
+    data = space.to_serialized_dict()
+    for h in data["hyperparameters"]:
+        kind = h["type"]
+        if kind in _UNIFORM:
+            h["type"] = _UNIFORM[kind]
+            for key in ("mu", "sigma", "alpha", "beta"):
+                h.pop(key, None)
+        elif "weights" in h:
+            h["weights"] = None
+    return ConfigurationSpace.from_serialized_dict(data)
+
+
+_UNIFORM = {
+    f"{prior}_{number}": f"uniform_{number}"
+    for prior in ("normal", "beta")
+    for number in ("float", "int")
+}
+
+
 def _param(h: Hyperparameter, parents: tuple[str, ...]) -> Param:
     default = native(h.default_value)
     if isinstance(h, Constant):
@@ -173,7 +194,10 @@ def _parents(condition: Any) -> tuple[str, ...]:
 
 
 def _condition(condition: Any) -> _Test:
-    """A condition as a function; it fails when its parent is inactive, as in ConfigSpace."""
+    """A condition as a function; it fails when its parent is inactive, as in ConfigSpace.
+
+    "Not equals" holds when its parent is inactive: ConfigSpace again.
+    """
     if isinstance(condition, AndConjunction | OrConjunction):
         parts = [_condition(part) for part in condition.components]
         join = all if isinstance(condition, AndConjunction) else any
@@ -186,7 +210,7 @@ def _condition(condition: Any) -> _Test:
     if isinstance(condition, EqualsCondition):
         return lambda config: parent in config and config[parent] == value
     if isinstance(condition, NotEqualsCondition):
-        return lambda config: parent in config and config[parent] != value
+        return lambda config: parent not in config or config[parent] != value
     rank = _rank(condition.parent)
     limit = rank(value)
     if isinstance(condition, GreaterThanCondition):
@@ -309,6 +333,11 @@ class Checker:
     def forbidden(self, config: Configuration) -> str:
         """The first clause that forbids ``config``, in words; empty when none does."""
         return next((text for text, test in self._forbidden if test(config)), "")
+
+    def is_active(self, name: str, config: Configuration) -> bool:
+        """Whether ``name`` is active, given the values in ``config`` of those before it."""
+        test = self._conditions.get(name)
+        return test is None or test(config)
 
     def active(self, values: Configuration) -> dict[str, Value]:
         """``values`` without the hyperparameters that its conditions switch off."""
