@@ -21,9 +21,10 @@ def over_time(
 ) -> Figure:
     """Mean rank over the share of the budget, the best on top, with the names at the line ends."""
     chosen = lines or style.lines(frame["optimizer"])
+    width = max(min(len(name), 28) for name in chosen) + 6
     ends: list[tuple[float, str]] = []
     with style.rc():
-        figure, axes = style.new(*size)
+        figure, axes = style.new(*size, right=0.3 + 0.085 * width)
         for optimizer, group in frame.groupby("optimizer", observed=True, sort=True):
             name = str(optimizer)
             if name in chosen:
