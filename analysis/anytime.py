@@ -40,7 +40,7 @@ AXES = {
     "simulated_seconds": "simulated seconds",
 }
 INCUMBENTS = {
-    "full": "the best trial at full fidelity",
+    "full": "the best trial at the full fidelity",
     "highest": "the best trial at the highest fidelity so far",
     "any": "the best trial at any fidelity",
 }

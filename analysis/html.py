@@ -30,10 +30,11 @@ def escape(text: object) -> str:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A number for people to read: at most ``digits`` significant digits."""
+    """A number for people to read: ``digits`` significant digits, or whole below ten million."""
     if math.isnan(value):
         return "–"
-    text = f"{value:.{digits}g}"
+    whole = 10**digits <= abs(value) < 1e7
+    text = f"{value:.0f}" if whole else f"{value:.{digits}g}"
     mantissa, _, exponent = text.partition("e")
     if exponent:
         text = f"{mantissa}e{int(exponent)}"

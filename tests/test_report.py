@@ -215,6 +215,17 @@ def test_values_are_shown_in_the_direction_that_the_task_declares(tmp_path: Path
     assert "↑ accuracy" in text and "95" in text and "−95" not in text
 
 
+def test_the_reference_point_of_a_hypervolume_is_stated(tmp_path: Path) -> None:
+    frames = results(
+        run("a", "t", 0, [[-90, 2], [-80, 1]], minimize=[False, True], reference_point=[0.0, 9.0],
+            objectives=["accuracy", "time"]),
+        run("a", "u", 0, [[1, 2], [2, 1]]),
+    )  # fmt: skip
+    text = check(write(frames, tmp_path / "r.html")).text
+    assert "accuracy = 0, time = 9declared by the task" in text
+    assert "f0 = 2, f1 = 2worst values of the compared runs" in text
+
+
 def test_hundreds_of_tasks_stay_a_small_page(tmp_path: Path) -> None:
     path = write(study(tasks=500, optimizers="ab", seeds=1, trials=3), tmp_path / "r.html")
     page = check(path)
@@ -254,7 +265,7 @@ def test_the_terminal_table_loads_no_plotting_library() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (0.00002361, "2.361e−5"), (123456.0, "1.235e5"), (-1.5, "−1.5"),
+    [(0.0, "0"), (0.00002361, "2.361e−5"), (123456.7, "123457"), (1.23456e9, "1.235e9"), (-1.5, "−1.5"),
      (float("nan"), "–"), (94.8766, "94.88")],
 )  # fmt: skip
 def test_numbers_are_short(value: float, text: str) -> None:

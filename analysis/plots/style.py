@@ -79,7 +79,7 @@ def new(width: float, height: float, right: float = 0.12) -> tuple[Figure, Axes]
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, length=0, which="both")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(6))
+        axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(_plain(axis))
     return figure, axes
 
@@ -118,6 +118,8 @@ def _plain(axis: Axis) -> FuncFormatter:
         if abs(value) < 1e-9 * span:
             return "0"
         digits = min(max(math.ceil(math.log10(largest / span)) + 2, 4), 12)
-        return f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}").replace("e+0", "e")
+        whole = 10**digits <= abs(value) < 1e6
+        text = f"{value:.0f}" if whole else f"{value:.{digits}g}"
+        return text.replace("-", "\N{MINUS SIGN}").replace("e+0", "e")
 
     return Formatter(text)
