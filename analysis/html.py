@@ -33,6 +33,7 @@ def number(value: float, digits: int = 4) -> str:
     """A number for people to read: ``digits`` significant digits, or whole below ten million."""
     if math.isnan(value):
         return "–"
+    value += 0.0  # no minus before a zero
     whole = 10**digits <= abs(value) < 1e7
     text = f"{value:.0f}" if whole else f"{value:.{digits}g}"
     mantissa, _, exponent = text.partition("e")
@@ -151,7 +152,8 @@ nav ol { display: flex; flex-wrap: wrap; gap: .2rem 1.4rem; list-style: none; ma
   padding: 0; font-size: .95rem; }
 .lead { font-size: 1.08rem; }
 .scroll { overflow-x: auto; margin: .8rem 0; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+table { width: max-content; border-collapse: collapse; font-size: .9rem;
+  font-variant-numeric: tabular-nums; }
 th, td { padding: .34rem .8rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--grid); }
 thead th { background: var(--head); font-weight: 600; vertical-align: bottom; }
@@ -159,7 +161,8 @@ tbody th { font-weight: 500; white-space: nowrap; }
 td.n, th.n { text-align: right; white-space: nowrap; }
 td small, th small { font-weight: 400; display: block; color: var(--soft); font-size: .78rem; }
 .best { background: var(--mark); font-weight: 600; border-radius: 3px; padding: 0 .3em; }
-.wrap { overflow-wrap: anywhere; min-width: 12rem; display: inline-block; max-width: 40rem; }
+.wrap { overflow-wrap: anywhere; min-width: 12rem; display: inline-block;
+  max-width: min(40rem, 70vw); }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.3rem; margin: .8rem 0; padding: 0;
   list-style: none; font-size: .9rem; }
 .legend li { display: flex; align-items: center; gap: .5rem; overflow-wrap: anywhere; }
@@ -170,7 +173,7 @@ th svg { margin-right: .55rem; }
 figure { margin: 0; min-width: 0; }
 figure > svg { width: 100%; height: auto; display: block; }
 figure.wide { max-width: 60rem; margin: .8rem 0; overflow-x: auto; }
-figure.wide > svg { min-width: 34rem; }
+figure.wide > svg { min-width: 28rem; }
 figure h4 { margin: 0 0 .2rem; font-size: .9rem; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; font-size: .9rem;
   max-width: 60rem; }

@@ -265,7 +265,8 @@ def test_the_terminal_table_loads_no_plotting_library() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (0.00002361, "2.361e−5"), (123456.7, "123457"), (1.23456e9, "1.235e9"), (-1.5, "−1.5"),
+    [(0.0, "0"), (0.00002361, "2.361e−5"), (123456.7, "123457"), (1.23456e9, "1.235e9"),
+     (-1.5, "−1.5"), (-0.0, "0"),
      (float("nan"), "–"), (94.8766, "94.88")],
 )  # fmt: skip
 def test_numbers_are_short(value: float, text: str) -> None:
