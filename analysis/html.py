@@ -73,7 +73,7 @@ def svg(figure: Figure, name: str, caption: str) -> str:
     file = io.StringIO()
     with style.rc():
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(file, format="svg", metadata=nothing)
+        figure.savefig(file, format="svg", metadata=nothing, transparent=True)
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)

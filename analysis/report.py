@@ -200,7 +200,7 @@ def failure_table(summary: Summary) -> Section:
         rows = [
             [
                 escape(row["optimizer"]),
-                f'<span class="wrap">{escape(row["task"])}</span>',
+                escape(row["task"]),
                 escape(row["status"]),
                 escape(row["kind"]),
                 f'<span class="wrap">{escape(row["message"][:500])}</span>',
@@ -332,10 +332,15 @@ def _final_cells(summary: Summary, values: pd.DataFrame) -> dict[tuple[str, str]
         means = anytime.over_seeds(values, interval="bootstrap", failed="drop")
     except BadResults:
         return {}
+    lacking = values[(values["status"] == "ok") & values["value"].isna()]
+    without = lacking.groupby(["task", "optimizer"]).size().to_dict()
     best = means.groupby("task")["mean"].transform("min")
     cells = {}
     for row, lead in zip(means.to_dict("records"), means["mean"] <= best, strict=True):
         task = row["task"]
+        if (n := without.get((task, row["optimizer"]), 0)) > 0:
+            cells[task, row["optimizer"]] = f"–<small>no value in {n} of {row['n']}</small>"
+            continue
         bounds = sorted(_as_shown(summary, task, row[n]) for n in ("lower", "upper"))
         mean = number(_as_shown(summary, task, row["mean"]))
         shown = f'<span class="best">{mean}</span>' if lead else mean

@@ -226,6 +226,11 @@ def test_the_reference_point_of_a_hypervolume_is_stated(tmp_path: Path) -> None:
     assert "f0 = 2, f1 = 2worst values of the compared runs" in text
 
 
+def test_a_run_that_found_nothing_is_said_and_not_averaged_away(tmp_path: Path) -> None:
+    frames = results(run("a", "t", 0, [1.0]), run("a", "t", 1, [1.0], statuses=["failed"]))
+    assert "no value in 1 of 2" in check(write(frames, tmp_path / "r.html")).text
+
+
 def test_hundreds_of_tasks_stay_a_small_page(tmp_path: Path) -> None:
     path = write(study(tasks=500, optimizers="ab", seeds=1, trials=3), tmp_path / "r.html")
     page = check(path)

@@ -68,11 +68,9 @@ def new(width: float, height: float, right: float = 0.12) -> tuple[Figure, Axes]
     from matplotlib.ticker import MaxNLocator
 
     figure = NewFigure(figsize=(width, height))
-    figure.patch.set_alpha(0.0)
     axes = figure.add_axes(
         (0.58 / width, 0.44 / height, 1 - (0.58 + right) / width, 1 - 0.8 / height)
     )
-    axes.patch.set_alpha(0.0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GRID)
     axes.grid(True, color=GRID, linewidth=0.6)
