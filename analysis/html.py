@@ -85,6 +85,8 @@ def svg(figure: Figure, name: str, caption: str) -> str:
     text = re.sub(r"url\(#", f"url(#{name}-", text)
     text = re.sub(r"(?:xlink:)?href=\"#", f'href="#{name}-', text)
     text = re.sub(r' (?:xmlns(?::\w+)?|version)="[^"]*"', "", text)
+    text = re.sub(r' d="[^"]*"', lambda m: re.sub(r"(\.\d)\d+", r"\1", m[0]), text)
+    text = re.sub(r"\n\s*", "\n", text)
     text = text.replace(style.INK, "var(--ink)").replace(style.GRID, "var(--grid)")
     for i, color in enumerate(style.LIGHT):
         text = text.replace(color, f"var(--s{i})")

@@ -79,4 +79,4 @@ def _decades(means: pd.Series[float]) -> float:
     if len(found) == 0 or (found < 0).any() or not (found > 0).any():
         return 0.0
     positive = found[found > 0]
-    return float(np.log10(positive.max() / positive.min()))
+    return float(np.log10(positive.max()) - np.log10(positive.min()))
