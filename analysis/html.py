@@ -79,20 +79,27 @@ def svg(figure: Figure, name: str, caption: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
     used = set(re.findall(r"(?:url\(#|href=\"#)([\w.-]+)", text))
-    text = re.sub(
-        r' id="([\w.-]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text
-    )
-    text = re.sub(r"url\(#", f"url(#{name}-", text)
-    text = re.sub(r"(?:xlink:)?href=\"#", f'href="#{name}-', text)
-    text = re.sub(r' (?:xmlns(?::\w+)?|version)="[^"]*"', "", text)
-    text = re.sub(r' d="[^"]*"', lambda m: re.sub(r"(\.\d)\d+", r"\1", m[0]), text)
+    text = re.sub(r"<[^>]*>", lambda m: _tag(m[0], name, used), text)  # names in texts stay
     text = re.sub(r"\n\s*", "\n", text)
-    text = text.replace(style.INK, "var(--ink)").replace(style.GRID, "var(--grid)")
-    for i, color in enumerate(style.LIGHT):
-        text = text.replace(color, f"var(--s{i})")
     label = f'<svg role="img" aria-label="{escape(caption)}"'
     text = text.replace("<svg", label, 1).strip()
     return re.sub(r'(<svg[^>]*?) width="[\d.]+pt" height="[\d.]+pt"', r"\1", text, count=1)
+
+
+def _tag(tag: str, name: str, used: set[str]) -> str:
+    """A tag of a figure with ids of its own, colours of the page, and no more digits than show."""
+    from carps_like.analysis.plots import style
+
+    ids = r' id="([\w.-]+)"'
+    tag = re.sub(ids, lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", tag)
+    tag = tag.replace("url(#", f"url(#{name}-")
+    tag = re.sub(r"(?:xlink:)?href=\"#", f'href="#{name}-', tag)
+    tag = re.sub(r' (?:xmlns(?::\w+)?|version)="[^"]*"', "", tag)
+    tag = re.sub(r' d="[^"]*"', lambda m: re.sub(r"(\.\d)\d+", r"\1", m[0]), tag)
+    tag = tag.replace(style.INK, "var(--ink)").replace(style.GRID, "var(--grid)")
+    for i, color in enumerate(style.LIGHT):
+        tag = tag.replace(color, f"var(--s{i})")
+    return tag
 
 
 def page(title: str, subtitle: str, sections: Sequence[Section]) -> str:

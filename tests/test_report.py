@@ -70,7 +70,8 @@ def check(path: Path) -> Page:
     assert "script" not in page.tags
     assert len(page.ids) == len(set(page.ids)), "an id stands twice"
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
-    assert set(re.findall(r"url\((.*?)\)", text)) <= {f"#{i}" for i in page.ids}
+    tags = " ".join(re.findall(r"<[^>]*>", text))
+    assert set(re.findall(r"url\((.*?)\)", tags)) <= {f"#{i}" for i in page.ids}
     assert "http" not in re.sub(r">[^<]*<", "><", text)
     assert "@import" not in text
     for drawn in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
@@ -123,6 +124,13 @@ def test_a_dollar_in_a_name_is_a_dollar_in_the_figure(tmp_path: Path) -> None:
     frames = results(run("a$x$", "t", 0, [3, 2], objectives=["cost $"]))
     page = check(write(frames, tmp_path / "r.html"))
     assert "a$x$" in page.text and "cost $" in page.text
+
+
+def test_names_that_look_like_markup_of_figures_stay_as_they_are(tmp_path: Path) -> None:
+    odd = 'x id="a" #0072b2 url(#b)'
+    frames = results(run(odd, "t", 0, [3, 2], objectives=['y d="1.2345" #1b1f24']))
+    text = check(write(frames, tmp_path / "r.html")).text
+    assert text.count(odd) >= 3 and 'y d="1.2345" #1b1f24' in text
 
 
 def test_logarithmic_ticks_are_plain_text(tmp_path: Path) -> None:
