@@ -24,6 +24,7 @@ from carps_like.analysis.frames import (
     check_choice,
     declarations,
     numbers,
+    points_of,
     positions,
     runs_of,
     text,
@@ -175,7 +176,7 @@ def over_seeds(
     kept = settle(frame, column, failed)
     if len(kept) == 0:
         raise BadResults("no run ended with status ok: there is nothing to average")
-    points = int(kept["point"].nunique())
+    points = points_of(kept)
     first = kept.iloc[::points]
     keys = [first["task"].astype(str).to_numpy(), first["optimizer"].astype(str).to_numpy()]
     order = np.lexsort((keys[1], keys[0]))

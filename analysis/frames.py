@@ -177,6 +177,26 @@ def numbers(column: pd.Series[Any]) -> Floats:
     return pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
 
 
+def points_of(frame: pd.DataFrame) -> int:
+    """How many rows each run has; 1 where ``frame`` has no budgets (column point).
+
+    Raises:
+        BadValue: the rows are not run by run, each with the same budgets in the same order.
+    """
+    if "point" not in frame or len(frame) == 0:
+        return 1
+    point = frame["point"].to_numpy()
+    n = len(np.unique(point))
+    whole = len(point) % n == 0
+    runs = pd.factorize(frame["run_id"])[0].reshape(-1, n) if whole else np.empty((0, n))
+    if not whole or (point.reshape(-1, n) != point[:n]).any() or (runs != runs[:, :1]).any():
+        raise BadValue(
+            "the rows are not those of best_so_far: sort them by run_id and point, "
+            "and keep the same points of every run"
+        )
+    return n
+
+
 def trials_of(results: Results) -> pd.DataFrame:
     """The trials; raises :class:`BadResults` where a column that the analysis reads is missing."""
     needed = ("run_id", "trial", "status", "value", "budget_used", "end")
