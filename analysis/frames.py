@@ -16,7 +16,6 @@ from carps_like.errors import BadResults, BadValue, did_you_mean
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Policy: TypeAlias = Literal["raise", "worst", "drop"]
-FAILED = ("failed", "timeout", "out_of_memory", "crashed", "killed")  # runs that ended badly
 KEYS = ("optimizer", "task", "seed")
 
 
@@ -42,10 +41,6 @@ class Declared:
     optimum: float | None = None  # of the first objective
     reference: tuple[float, ...] | None = None  # reference point of the hypervolume
     full_fidelity: float | None = None
-
-    def shown(self, value: float) -> float:
-        """A minimised value of the first objective in the direction that the task declares."""
-        return value if all(self.minimize[:1]) else -value
 
 
 def declarations(runs: pd.DataFrame) -> dict[str, Declared]:
