@@ -17,8 +17,8 @@ from pathlib import Path
 
 import carps_like
 from carps_like.log import AttemptLog
-from carps_like.session import _configuration
 from carps_like.plan import make_plan
+from carps_like.session import _configuration
 from carps_like.worker import execute
 
 TASK = "bbob-d02-f01-i01"
@@ -82,9 +82,8 @@ def main() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     costs = sorted((framework(n) - bare(n)) / n * 1e6 for _ in range(5))
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(
-        f"carps_like: {costs[2]:.1f} us of CPU per trial (5 runs: {costs[0]:.1f} to {costs[-1]:.1f})"
-    )
+    spread = f"5 runs: {costs[0]:.1f} to {costs[-1]:.1f}"
+    print(f"carps_like: {costs[2]:.1f} us of CPU per trial ({spread})")
     print(f"memory above the libraries at the peak: {grown:.1f} MB")
     theirs = peer(min(n, 1000))
     if theirs is None:
