@@ -1,26 +1,14 @@
-"""What the tests share: the installed command, run as a user runs it."""
+"""Fixtures of the tests that go through the command line."""
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
-
-
-def environment(**more: str) -> dict[str, str]:
-    """This process's environment with the project importable from any folder."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    env = dict(os.environ, PYTHONPATH=os.pathsep.join(paths), **more)
-    env.pop("CARPS_LIKE_DATA", None)
-    return env
-
+from command import carps_like
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -30,15 +18,7 @@ def command(tmp_path: Path) -> Command:
     """``carps-like ARGUMENTS`` in an empty folder; the completed process."""
 
     def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
-        options.setdefault("cwd", tmp_path)
-        options.setdefault("env", environment())
-        return subprocess.run(
-            [sys.executable, "-m", "carps_like", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            **options,
-        )
+        return carps_like(*arguments, **{"cwd": tmp_path, **options})
 
     return run
 
