@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -170,7 +171,7 @@ class Run:
         self._stateful = task.stateful and (budget.continuation or optimizer.capabilities.continues)
         self._past: list[tuple[Trial, float | None, Any]] = []  # stateful tasks: what can go on
         self.n_trials, self.used, self.clock = 0, 0.0, 0.0
-        self._wall = time.monotonic()
+        self._wall, self._process = time.monotonic(), os.getpid()
 
     def execute(self) -> int:
         """Run until the budget is spent or the optimizer has nothing left; the number of trials.
@@ -219,6 +220,8 @@ class Run:
         with self._seeded():
             trial = self.optimizer.ask()
         seconds = time.perf_counter() - started
+        if os.getpid() != self._process:  # the optimizer forked, and the copy came back too
+            os._exit(0)
         return None if trial is None else (trial, seconds)
 
     def _evaluate(self, trial: Trial, ask_seconds: float, worker: int) -> tuple[float, _Pending]:

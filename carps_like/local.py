@@ -128,16 +128,16 @@ class LocalExecutor:
         code = slot.process.poll()
         if code is None:
             return slot
-        if code in (0, STOPPED):
-            return None
-        if code == 2:
-            raise WorkersFailed("a worker stopped, see the line above; finished trials are kept")
-        return self._replace(slot, code)
-
-    def _replace(self, slot: _Slot, code: int) -> _Slot:
         self.index.refresh()
         log = self.index.files.get(self.folder / LOGS / f"{slot.attempts[0]}.jsonl")
         over = log.current if log is not None else None
+        if code == STOPPED or (code == 0 and over is None):
+            return None
+        if code == 2 and over is None:
+            raise WorkersFailed("a worker stopped, see the line above; finished trials are kept")
+        return self._replace(slot, code, over)  # also where a run ended its process with code 0
+
+    def _replace(self, slot: _Slot, code: int, over: Execution | None) -> _Slot:
         isolate = slot.isolate
         if over is None:
             if slot.stillborn + 1 >= FRUITLESS:

@@ -67,7 +67,7 @@ class Pairs:
     def state(self, spec: Spec, description: TaskDescription) -> tuple[str, str]:
         """(state, reason) of a run that has not been done."""
         budget = orjson.dumps(spec.budget, option=orjson.OPT_SORT_KEYS)
-        key = (_json(spec.optimizer), budget, description.name)
+        key = (_json(spec.optimizer), budget, _json(spec.task))
         if key not in self._states:
             self._states[key] = self._state(spec, description)
         return self._states[key]

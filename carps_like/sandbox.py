@@ -202,11 +202,13 @@ def _serve(
             os._exit(0)
         try:
             answer: Any = task.evaluate(config, fidelity, seed, state)
-            if not answer.ok and answer.error.startswith("MemoryError"):
-                answer = failure(task.description, Status.OUT_OF_MEMORY, answer.error, answer.cost)
         except CarpsLikeError as error:
             answer = error
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except Exception as error:  # nothing was sent: what cannot be pickled fails before that
+            text = f"the result cannot be sent to the run's process: {described(error)}"
+            pipe.send(failure(task.description, Status.FAILED, text))
 
 
 def _portable(task: Task) -> Any:

@@ -210,7 +210,7 @@ def execute(
         status, error = Status.FAILED, described(problem)
     except MemoryError as problem:
         status, error = Status.OUT_OF_MEMORY, described(problem)
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         status, error = Status.FAILED, described(problem)
     finally:
         for close in reversed(closers):
