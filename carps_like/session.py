@@ -93,8 +93,7 @@ def run_plan(
     Raises:
         KeyboardInterrupt: interrupted; every finished trial is in the logs.
     """
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise BadValue(f"workers must be a whole number above 0, not {workers!r}")
+    check_workers(workers)
     index = Index(folder).refresh()
     _note_refused(folder, plan, index)
     to_do = plan.to_do
@@ -110,6 +109,12 @@ def run_plan(
         )
         index = executor.run()
     return summarize(plan, index.refresh())
+
+
+def check_workers(workers: Any) -> None:
+    """Raise :class:`BadValue` unless ``workers`` counts processes."""
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise BadValue(f"workers must be a whole number above 0, not {workers!r}")
 
 
 def _note_refused(folder: Path, plan: Plan, index: Index) -> None:

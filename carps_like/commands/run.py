@@ -18,7 +18,14 @@ from carps_like.cli import INTERRUPTED, OK, SOME_FAILED, WRONG
 from carps_like.compose import BadRequest, Composer, register
 from carps_like.plan import LIBRARY_MISSING, UNSUPPORTED, make_plan
 from carps_like.progress import Progress
-from carps_like.session import Outcome, impossible, results_folder, run_plan, use_data
+from carps_like.session import (
+    Outcome,
+    check_workers,
+    impossible,
+    results_folder,
+    run_plan,
+    use_data,
+)
 from carps_like.store import Index
 
 CONFIGS = "pkg://carps_like.configs"
@@ -92,6 +99,7 @@ def _work(configurations: Any, paths: Sequence[str]) -> int:
         if first.get(group) is None:
             raise BadRequest(f"choose {group}=<name>; `carps-like {group}s` lists them")
     folder, workers = results_folder(first), first.get("workers", 1)
+    check_workers(workers)
     index = Index(folder).refresh()
     plan = make_plan(chain([first], configurations), index, force=bool(first.get("force")))
     problem = impossible(plan)
