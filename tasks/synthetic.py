@@ -133,7 +133,7 @@ class SyntheticTask(Task):
         self._pair = PAIRS.get(key)
         self._names = names_of(description.dimension)
         first = FUNCTIONS[self._parts[0]]
-        self._cost: tuple[float, float] = first.cost
+        self._law: tuple[float, float] = first.cost
         self._full = 100.0 if first.trap else 1.0
 
     def __reduce__(self) -> Any:
@@ -144,7 +144,7 @@ class SyntheticTask(Task):
     ) -> Outcome:
         x = tuple([float(config[name]) for name in self._names])
         z = self._full if fidelity is None else fidelity
-        c, p = self._cost
+        c, p = self._law
         cost = c + (1 - c) * (z / self._full) ** p
         if self._pair is None:
             return Outcome({"value": evaluate(self._parts[0], x, z)}, cost)
