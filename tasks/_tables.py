@@ -174,7 +174,9 @@ class Index:
             value = config[name]
             if codes is None:
                 levels = self._levels[name]
-                place[j] = np.interp(value, levels, np.arange(len(levels))) / (len(levels) - 1)
+                place[j] = np.interp(float(value), levels, np.arange(len(levels))) / (
+                    len(levels) - 1
+                )
             else:
                 place[j] = codes[value] / (1 if kind == "categorical" else len(codes) - 1)
         found = self._exact.get(place.tobytes())
