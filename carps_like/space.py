@@ -392,7 +392,12 @@ class Cube:
 
     def config(self, x: Iterable[float]) -> dict[str, Value]:
         """The configuration at ``x`` in [0, 1]^dimension; clauses may still forbid it."""
-        values = {p.name: p.from_unit(float(u)) for p, u in zip(self.params, x, strict=True)}
+        return self.complete(
+            {p.name: p.from_unit(float(u)) for p, u in zip(self.params, x, strict=True)}
+        )
+
+    def complete(self, values: dict[str, Value]) -> dict[str, Value]:
+        """``values`` of all that is not constant, with the constants, without what is inactive."""
         return self.checker.active(values | self._constants if self._constants else values)
 
     def point(self, config: Configuration) -> np.ndarray[Any, np.dtype[np.float64]]:
