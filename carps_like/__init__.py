@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from carps_like.errors import CarpsLikeError
     from carps_like.interface import Capabilities, Exhausted, Optimizer, Task
     from carps_like.registry import Collection, optimizer, task
+    from carps_like.results import Results, load
+    from carps_like.session import run
     from carps_like.trial import Outcome, Result, Status, Trial
 
 _HOMES = {
@@ -29,6 +31,9 @@ _HOMES = {
     "TaskDescription": "description",
     "Trial": "trial",
     "describe": "description",
+    "load": "results",
+    "Results": "results",
+    "run": "session",
     "optimizer": "registry",
     "task": "registry",
 }
@@ -42,12 +47,15 @@ __all__ = [
     "Optimizer",
     "Outcome",
     "Result",
+    "Results",
     "Status",
     "Task",
     "TaskDescription",
     "Trial",
     "describe",
+    "load",
     "optimizer",
+    "run",
     "task",
 ]
 

@@ -121,6 +121,10 @@ class TaskDescription:
     extra: str = ""  # the extra that installs them
     metadata: Mapping[str, Any] = field(default_factory=dict)  # JSON values
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The declaration alone travels; what was built from it is built again on arrival."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
     @property
     def type(self) -> str:
         """``bb``, ``mf``, ``mo`` or ``momf``."""

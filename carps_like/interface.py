@@ -97,7 +97,14 @@ def _result(
     extra: Mapping[str, Any] = MappingProxyType({}),
     state: Any = None,
 ) -> Result:
-    values = tuple([sign * float(objectives[name]) for name, sign in description.directions])
+    try:
+        values = tuple([sign * float(objectives[name]) for name, sign in description.directions])
+    except (KeyError, TypeError, ValueError):
+        known = ", ".join(name for name, _ in description.directions)
+        text = f"the task must return a number for each objective ({known}), not {objectives!r}"
+        return failure(description, Status.FAILED, text, 0.0)
+    if not 0.0 <= cost < math.inf:
+        return failure(description, Status.FAILED, f"cost is {cost!r}", 0.0, objectives)
     if all_finite(values):
         return Result(objectives, values, cost, Status.OK, "", constraints, extra, state)
     bad = [n for n, _ in description.directions if not math.isfinite(objectives[n])]

@@ -10,10 +10,11 @@ import shutil
 import tempfile
 from typing import Any
 
+from carps_like.configspace import without_priors
 from carps_like.description import TaskDescription
 from carps_like.interface import Capabilities, Optimizer
 from carps_like.optimizers._common import Lineage, construct
-from carps_like.space import native, without_priors
+from carps_like.space import native
 from carps_like.trial import Result, Trial
 
 

@@ -15,11 +15,12 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar
 
+from carps_like.configspace import without_priors
 from carps_like.description import TaskDescription
 from carps_like.errors import BadValue, did_you_mean
 from carps_like.interface import Capabilities, Exhausted, Optimizer
 from carps_like.optimizers._common import Lineage
-from carps_like.space import native, without_priors
+from carps_like.space import native
 from carps_like.trial import Result, Trial
 
 _COMPONENTS = (

@@ -18,8 +18,23 @@ def names_of(dimension: int) -> tuple[str, ...]:
 
 def box(dimension: int, lower: float, upper: float) -> ConfigurationSpace:
     """``dimension`` floats in [lower, upper]."""
+    return boxes(((lower, upper),) * dimension)
+
+
+def boxes(bounds: tuple[tuple[float, float], ...]) -> ConfigurationSpace:
+    """One float per (lower, upper)."""
     from ConfigSpace import ConfigurationSpace, Float
 
     space = ConfigurationSpace()
-    space.add(*(Float(name, (lower, upper)) for name in names_of(dimension)))
+    names = names_of(len(bounds))
+    space.add(*(Float(n, (float(a), float(b))) for n, (a, b) in zip(names, bounds, strict=True)))
+    return space
+
+
+def integers(dimension: int, lower: int, upper: int) -> ConfigurationSpace:
+    """``dimension`` whole numbers in [lower, upper]."""
+    from ConfigSpace import ConfigurationSpace, Integer
+
+    space = ConfigurationSpace()
+    space.add(*(Integer(name, (lower, upper)) for name in names_of(dimension)))
     return space
