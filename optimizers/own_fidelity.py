@@ -54,7 +54,7 @@ class SuccessiveHalving(Optimizer):
         self._asked = 0
         self._bracket = self._step = 0
         self._open: list[_Entry] = []
-        self._queue: list[tuple[_Config, int | None]] = []
+        self._queue: list[tuple[_Config | None, int | None]] = []
         self._waiting = 0
 
     def _plan(self, n_rungs: int, eta: float) -> list[list[tuple[int, int]]]:
@@ -65,9 +65,10 @@ class SuccessiveHalving(Optimizer):
             if self._waiting:
                 return None
             self._advance()
-        config, continues = self._queue.pop(0)
+        promoted, continues = self._queue.pop(0)
         bracket = self._brackets[self._bracket % len(self._brackets)]
         rung = bracket[self._step][0]
+        config = self._sample(rung) if promoted is None else promoted
         entry = _Entry(config, self._asked)
         self._open.append(entry)
         self._asked += 1
@@ -89,7 +90,11 @@ class SuccessiveHalving(Optimizer):
             self._bracket += 1
         bracket = self._brackets[self._bracket % len(self._brackets)]
         self._step, self._open = 0, []
-        self._queue = [(self._sampler.sample(), None) for _ in range(bracket[0][1])]
+        self._queue = [(None, None)] * bracket[0][1]
+
+    def _sample(self, rung: int) -> _Config:
+        """A new configuration, to begin at ``rung``."""
+        return self._sampler.sample()
 
     def tell(self, trial: Trial, result: Result) -> None:
         trial.tag.value, trial.tag.ok = result.value, result.ok
