@@ -60,8 +60,7 @@ class RegistrySource(ConfigSource):
         if group == "task" and _is_task(name):
             data = {"name": name}
         elif group == "optimizer" and name in variants():
-            variant = variants()[name]
-            data = {"name": name, "_target_": variant.target, **variant.options}
+            data = variants()[name].data
         else:
             raise ConfigLoadError(f"Config not found : {config_path}")
         return ConfigResult(

@@ -233,7 +233,7 @@ def _configuration(
     chosen, own_task = None, None
     if isinstance(optimizer, str):
         found = variant(optimizer)
-        config["optimizer"] = {"name": found.name, "_target_": found.target, **found.options}
+        config["optimizer"] = found.data
     elif isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
         chosen = optimizer
         target = f"{optimizer.__module__}.{optimizer.__qualname__}"

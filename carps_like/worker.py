@@ -253,7 +253,8 @@ def header_of(
     """What the runs table says of a run besides how it ended."""
     optima = [None if o.optimum is None else o.inside(o.optimum) for o in task.objectives]
     adapter = live.optimizer if live and live.optimizer else spec.variant.adapter
-    modules = (*adapter.requires, *task.requires)
+    environment = None if live and live.optimizer else spec.variant.environment
+    modules = (*(adapter.requires if environment is None else ()), *task.requires)
     return {
         "spec": spec.data(),
         "round": round_,
@@ -265,7 +266,8 @@ def header_of(
         "collection": task.collection,
         "dimension": task.dimension,
         "max_fidelity": None if task.fidelity is None else task.fidelity.upper,
-        "versions": {m: version_of(m) for m in ("numpy", "ConfigSpace", *modules)},
+        "versions": {m: version_of(m) for m in ("numpy", "ConfigSpace", *modules)}
+        | (environment.versions() if environment else {}),
     }
 
 
