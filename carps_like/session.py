@@ -80,6 +80,13 @@ def own_targets(plan: Plan) -> list[str]:
     return sorted(set(named) - ours)
 
 
+def check_workers(workers: Any) -> int:
+    """``workers``, or :class:`BadValue` unless it is a number of processes."""
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise BadValue(f"workers must be a whole number above 0, not {workers!r}")
+    return workers
+
+
 def run_plan(
     folder: Path,
     plan: Plan,
@@ -93,8 +100,7 @@ def run_plan(
     Raises:
         KeyboardInterrupt: interrupted; every finished trial is in the logs.
     """
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise BadValue(f"workers must be a whole number above 0, not {workers!r}")
+    check_workers(workers)
     index = Index(folder).refresh()
     _note_refused(folder, plan, index)
     to_do = plan.to_do
