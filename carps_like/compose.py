@@ -203,10 +203,7 @@ class Composer:
             BadRequest: not an override, a sweep without ``-m``, a glob that matches nothing.
             UnknownName: an optimizer, task or study that does not exist.
         """
-        try:
-            parsed = self._parser.parse_overrides(list(overrides))
-        except HydraException as error:
-            raise BadRequest(str(error).splitlines()[0]) from None
+        parsed = [self._parse(override) for override in overrides]
         request = Request()
         for override in parsed:
             self._add(request, override, multirun)
@@ -218,6 +215,13 @@ class Composer:
                 first = request.axes.get(group, [""])[0]
                 self._last_choices += [f"{group}={first}"] if first else []
         return request
+
+    def _parse(self, override: str) -> Override:
+        try:
+            return self._parser.parse_overrides([override])[0]
+        except HydraException as error:
+            reason = str(error).splitlines()[0]
+            raise BadRequest(f"cannot read the override {override!r}: {reason}") from None
 
     def _add(self, request: Request, override: Override, multirun: bool) -> None:
         key, line = override.key_or_group, override.input_line or ""

@@ -58,7 +58,7 @@ class Task(ABC):
         """Check ``config``, evaluate it, and turn what comes back into a :class:`Result`.
 
         An objective that raises or returns nan or inf gives a result with status ``failed``, one
-        that raises ``MemoryError`` with status ``out_of_memory``.
+        that raises ``MemoryError`` with ``out_of_memory``, and ``TimeoutError`` with ``timeout``.
 
         Raises:
             BadValue: the configuration or fidelity is not legal; the message names what.
@@ -74,9 +74,8 @@ class Task(ABC):
             out = self.compute(config, fidelity, seed, state)
         except (Exception, SystemExit) as error:
             _end_fork(process)
-            memory = isinstance(error, MemoryError)
-            status = Status.OUT_OF_MEMORY if memory else Status.FAILED
-            return failure(description, status, described(error), self._cost(fidelity, started))
+            cost = self._cost(fidelity, started)
+            return failure(description, _status_of(error), described(error), cost)
         _end_fork(process)
         if not isinstance(out, Outcome):
             return _result(description, out, self._cost(fidelity, started))
@@ -91,6 +90,12 @@ class Task(ABC):
         if description.fidelity is None:
             return description.unit_cost
         return description.unit_cost * description.fidelity.share(fidelity)
+
+
+def _status_of(error: BaseException) -> Status:
+    if isinstance(error, MemoryError):
+        return Status.OUT_OF_MEMORY
+    return Status.TIMEOUT if isinstance(error, TimeoutError) else Status.FAILED
 
 
 def _end_fork(process: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -169,26 +171,24 @@ def write_generation(folder: Path, runs: Sequence[PlannedRun], workers: int) -> 
     Made under a temporary name and linked into place, so that two planners at once get two
     numbers and a reader never sees half a plan. Longest estimated runs come first.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     ordered = sorted(runs, key=lambda r: -r.seconds)
     chunk = chunk_size(len(ordered), workers)
-    table = pa.table(
-        {
-            "run_id": [r.spec.run_id for r in ordered],
-            "chunk": [i // chunk for i in range(len(ordered))],
-            "round": [r.round for r in ordered],
-            "seconds": [r.seconds for r in ordered],
-            "spec": [r.spec.json() for r in ordered],
-        }
-    ).replace_schema_metadata({"carps_like_schema": str(schema.VERSION)})
+    head = orjson.dumps({"k": "plan", "schema": schema.VERSION, "runs": len(ordered)})
+    lines = (
+        orjson.dumps(
+            {"run": r.spec.run_id, "chunk": i // chunk, "round": r.round, "seconds": r.seconds}
+            | {"spec": r.spec.data()}
+        )
+        for i, r in enumerate(ordered)
+    )
     plans = folder / PLANS
     temporary = plans / f".plan-{os.getpid()}-{os.urandom(4).hex()}"
     try:
         plans.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, temporary, compression="zstd")
-        number = len(list(plans.glob("plan-g*.parquet")))
+        with gzip.open(temporary, "wb", compresslevel=1) as file:
+            file.write(head + b"\n")
+            file.writelines(line + b"\n" for line in lines)
+        number = len(list(plans.glob("plan-g*")))
         while True:
             try:
                 os.link(temporary, plan_path(folder, number))
@@ -207,7 +207,7 @@ def chunk_size(n_runs: int, workers: int) -> int:
 
 
 def plan_path(folder: Path, generation: int) -> Path:
-    return folder / PLANS / f"plan-g{generation:03}.parquet"
+    return folder / PLANS / f"plan-g{generation:03}.jsonl.gz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,23 +226,19 @@ def read_generation(folder: Path, generation: int) -> list[list[Assigned]]:
     Raises:
         BadResults: not there, corrupt, or of a newer version.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     path = plan_path(folder, generation)
     try:
-        table = pq.read_table(path)
-        text = (table.schema.metadata or {}).get(b"carps_like_schema", b"")
-        check_version(int(text) if text.isdigit() else None, path)
-        rows = table.select(["run_id", "chunk", "round", "spec"]).to_pylist()
-        runs = [
-            Assigned(r["run_id"], r["chunk"], r["round"], Spec.of(orjson.loads(r["spec"])))
-            for r in rows
-        ]
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        with gzip.open(path, "rb") as file:
+            head = orjson.loads(file.readline())
+            check_version(head.get("schema") if isinstance(head, dict) else None, path)
+            rows = [orjson.loads(line) for line in file]
+        runs = [Assigned(r["run"], r["chunk"], r["round"], Spec.of(r["spec"])) for r in rows]
+    except (OSError, EOFError, zlib.error, KeyError, TypeError, ValueError) as error:
         if isinstance(error, CarpsLikeError):
             raise
-        raise BadResults(f"{path} cannot be read as a plan: {error}") from None
+        raise BadResults(f"{path} cannot be read as a plan: {error!r}") from None
+    if len(runs) != head.get("runs"):
+        raise BadResults(f"{path} holds {len(runs)} runs, its first line says {head.get('runs')}")
     chunks: dict[int, list[Assigned]] = {}
     for run in runs:
         if run.run_id != run.spec.run_id:

@@ -80,13 +80,6 @@ def own_targets(plan: Plan) -> list[str]:
     return sorted(set(named) - ours)
 
 
-def check_workers(workers: Any) -> int:
-    """``workers``, or :class:`BadValue` unless it is a number of processes."""
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise BadValue(f"workers must be a whole number above 0, not {workers!r}")
-    return workers
-
-
 def run_plan(
     folder: Path,
     plan: Plan,
@@ -116,6 +109,12 @@ def run_plan(
         )
         index = executor.run()
     return summarize(plan, index.refresh())
+
+
+def check_workers(workers: Any) -> None:
+    """Raise :class:`BadValue` unless ``workers`` counts processes."""
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise BadValue(f"workers must be a whole number above 0, not {workers!r}")
 
 
 def _note_refused(folder: Path, plan: Plan, index: Index) -> None:

@@ -4,7 +4,7 @@
 
     results/demo/
         logs/<attempt>.jsonl    what happened, one file per worker attempt; never changed
-        plans/plan-g000.parquet what was to be done, immutable generations
+        plans/plan-g000.jsonl.gz what was to be done, immutable generations
         claims/g000/...         which attempt took which chunk
         runs.parquet, trials.parquet   made from the logs by `compact`, at any time
 

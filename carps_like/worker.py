@@ -36,7 +36,7 @@ from carps_like.store import Execution, Index, trial_lines
 from carps_like.trial import Status
 
 STOPPED = 75  # exit code of a worker that was asked to stop before its work was done
-REFRESH = 1.0  # seconds between looks at what other processes have done
+LOOKING = 50  # what others have done is looked up again after this many times what a look costs
 
 
 class Stop(BaseException):
@@ -71,8 +71,8 @@ class Worker:
     def __init__(self, job: Job, attempt: str = "") -> None:
         self.job = job
         self.chunks = read_generation(job.folder, job.generation)
-        self.index = Index(job.folder).refresh()
-        self._looked = time.monotonic()
+        self.index = Index(job.folder)
+        self._look()
         self.log = AttemptLog(job.folder / "logs", attempt)
 
     def work(self) -> None:
@@ -97,12 +97,13 @@ class Worker:
         return self.job.deadline is not None and time.time() >= self.job.deadline
 
     def _look(self) -> None:
+        started = time.thread_time()
         self.index.refresh()
-        self._looked = time.monotonic()
+        self._looked, self._cost = time.monotonic(), time.thread_time() - started
 
     def _is_open(self, assigned: Assigned) -> bool:
         """Not done, and not being done by a living process of this machine."""
-        if time.monotonic() - self._looked > REFRESH:
+        if time.monotonic() - self._looked > LOOKING * self._cost:
             self._look()
         executions = self.index.executions.get(assigned.run_id, ())
         same = [e for e in executions if e.round >= assigned.round]

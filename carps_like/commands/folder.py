@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -80,7 +81,8 @@ def report(argv: Sequence[str]) -> int:
 
     results = load(*given.results)
     print(ranking_text(results))
-    page = write(results, given.output or given.results[0] / "report.html")
+    command = shlex.join(["carps-like", "report", *argv])
+    page = write(results, given.output or given.results[0] / "report.html", command=command)
     print(f"report: {page}")
     return OK
 

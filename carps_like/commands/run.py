@@ -36,14 +36,15 @@ def main(argv: Sequence[str]) -> int:
     parser = get_args_parser()
     parser.prog = "carps-like run"
     parser.add_argument("--force", action="store_true", help="the same as force=true")
-    parser.error = _refuse  # type: ignore[method-assign,assignment]
+    parser.error = _refuse  # type: ignore[method-assign]
     try:
         args = parser.parse_intermixed_args(list(argv))
     except SystemExit as stop:
         return OK if not stop.code else WRONG
     if args.force:
         args.overrides.append("force=true")
-        argv = [*(a for a in argv if a != "--force"), "force=true"]
+    flags = [a for a in argv if a not in args.overrides and a != "--force"]
+    argv = [*args.overrides, *flags]  # Hydra's own parser wants them apart
     if args.help or args.hydra_help or args.cfg or args.info or args.shell_completion:
         return _hydra(argv, args)
     launcher = any(o.startswith("hydra/launcher=") for o in args.overrides)
@@ -113,7 +114,8 @@ def _work(configurations: Any, paths: Sequence[str]) -> int:
     for group in ("optimizer", "task"):
         if first.get(group) is None:
             raise BadRequest(f"choose {group}=<name>; `carps-like {group}s` lists them")
-    folder, workers = results_folder(first), check_workers(first.get("workers", 1))
+    folder, workers = results_folder(first), first.get("workers", 1)
+    check_workers(workers)
     index = Index(folder).refresh()
     plan = make_plan(chain([first], configurations), index, force=bool(first.get("force")))
     problem = impossible(plan)
