@@ -166,17 +166,11 @@ class Composer:
     def _explain(self, error: Exception) -> str:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         text = lines[0] if lines else type(error).__name__
-        wrong = re.match(r"Could not override '([^']+)'", text)
-        if wrong:
-            path = wrong.group(1)
-            known = [k for k in self._siblings(path) if k not in RESERVED]
-            otherwise = f"there are {', '.join(known)}" if known else ""
-            hint = did_you_mean(path.rpartition(".")[2], known, otherwise)
-            text = f"unknown field {path!r}{hint}"
-        return text
+        wrong = re.match(r"Could not (?:override|append to config\. .*) '([^']+)'", text)
+        return self._unknown_field(wrong.group(1)) if wrong else text
 
-    def _siblings(self, path: str) -> list[str]:
-        parent = path.rpartition(".")[0]
+    def _unknown_field(self, path: str) -> str:
+        """One line that names the first part of ``path`` that does not exist."""
         try:
             node: Any = self._hydra.compose_config(
                 config_name=self._config_name,
@@ -186,9 +180,16 @@ class Composer:
                 with_log_configuration=False,
             )
         except HydraException:
-            return []
-        node = OmegaConf.select(node, parent) if parent else node
-        return [str(k) for k in node if k != "hydra"] if isinstance(node, DictConfig) else []
+            return f"unknown field {path!r}"
+        parts = path.split(".")
+        for part in parts[:-1]:
+            if not isinstance(node, DictConfig) or part not in node:
+                break
+            node, parts = node[part], parts[1:]
+        known = [str(k) for k in node if k != "hydra"] if isinstance(node, DictConfig) else []
+        known = [k for k in known if k not in RESERVED]
+        otherwise = f"there are {', '.join(known)}" if known else ""
+        return f"unknown field {path!r}{did_you_mean(parts[0], known, otherwise)}"
 
     _last_choices: Sequence[str] = ()
 
@@ -291,7 +292,7 @@ class Composer:
                 overrides = [*request.fixed, *varied, *chosen]
                 base = _with_study(self.compose(overrides), request.study, overrides)
                 for name in names:
-                    task = base["task"] if name == first else {"name": name}
+                    task = base.get("task") if name == first else {"name": name}
                     for seed in seeds if seeds is not None else [base["seed"]]:
                         yield {**base, "task": task, "seed": seed}
 

@@ -243,7 +243,10 @@ def _add_trials(columns: dict[str, list[Any]], e: Execution) -> None:
     lines = trial_lines(e)
     if not lines:
         return
-    rows = [orjson.loads(line) for line in lines]
+    try:
+        rows = [orjson.loads(line) for line in lines]
+    except orjson.JSONDecodeError:
+        raise BadResults(f"{e.path}: a trial of run {e.run_id} is not JSON: damaged") from None
     n = len(rows)
     spec = e.header.get("spec") or {}
     names = e.header.get("names") or []

@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -33,10 +33,18 @@ CONFIGS = "pkg://carps_like.configs"
 
 def main(argv: Sequence[str]) -> int:
     """Compose, plan, run, compact, summarize; the exit code."""
+    parser = get_args_parser()
+    parser.prog = "carps-like run"
+    parser.add_argument("--force", action="store_true", help="the same as force=true")
+    parser.error = _refuse  # type: ignore[method-assign]
     try:
-        args = get_args_parser().parse_args(list(argv))
+        args = parser.parse_intermixed_args(list(argv))
     except SystemExit as stop:
         return OK if not stop.code else WRONG
+    if args.force:
+        args.overrides.append("force=true")
+    flags = [a for a in argv if a not in args.overrides and a != "--force"]
+    argv = [*args.overrides, *flags]  # Hydra's own parser wants them apart
     if args.help or args.hydra_help or args.cfg or args.info or args.shell_completion:
         return _hydra(argv, args)
     launcher = any(o.startswith("hydra/launcher=") for o in args.overrides)
@@ -45,11 +53,17 @@ def main(argv: Sequence[str]) -> int:
     return _study(args)
 
 
+def _refuse(message: str) -> NoReturn:
+    raise BadRequest(f"{message}; see `carps-like run --help`")
+
+
 def _hydra(argv: Sequence[str], args: Namespace) -> int:
     """What Hydra does best itself: --cfg, --help, --info, completion, other people's launchers."""
     if not (args.shell_completion or args.help or args.hydra_help):
-        names = [o for o in args.overrides if o.partition("=")[0] in ("optimizer", "task", "study")]
-        Composer(args.config_dir, args.config_name or "run").request(names, multirun=True)
+        composer = Composer(args.config_dir, args.config_name or "run")
+        request = composer.request(args.overrides, multirun=True)
+        if not request.axes:
+            composer.compose(request.fixed)
     GlobalHydra.instance().clear()
     register()
     sys.argv = ["carps-like run", *argv]
@@ -58,6 +72,8 @@ def _hydra(argv: Sequence[str], args: Namespace) -> int:
         entry()
     except SystemExit as stop:
         return int(stop.code or 0)
+    except ValueError as error:  # flags that exclude each other
+        raise BadRequest(str(error).splitlines()[0]) from None
     return OK
 
 
