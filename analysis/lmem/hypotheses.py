@@ -12,6 +12,7 @@ from scipy import linalg, special, stats
 
 from carps_like.errors import BadValue
 
+from .design import chunks
 from .elimination import Floats
 from .formula import quote
 from .inference import DfMethod
@@ -31,23 +32,48 @@ def type_three(model: MixedModel, df_method: DfMethod | None) -> pd.DataFrame:
     table = []
     if spec is not None:
         frame = model._cells.frame
-        kept, owners, rows = _sum_coded(model, frame)
-        for number, term in enumerate(spec.terms):
-            if not [f for f in term.factors if str(f.expr) != "1"]:
-                continue
-            chosen = rows[[o == number for o in owners]]
+        owners, rows = _sum_coded(model, frame)
+        tested = [i for i, t in enumerate(spec.terms) if str(t) != "1"]
+        for number in tested:
+            term = spec.terms[number]
+            chosen = _basis(model, rows[[o == number for o in owners]], number, len(tested) == 1)
             scaled = linalg.solve_triangular(design.r, chosen.T, trans="T").T
             # beta in units of y_scale and standardised columns, its least-squares part included
             beta = design.r @ model.coefficients.to_numpy() / design.y_scale
             test = model.inference(df_method).f_test(scaled, beta)
             table.append((str(term), test.num_df, test.den_df, test.statistic, test.p))
-        del kept
     frame = pd.DataFrame(table, columns=["term", "num_df", "den_df", "F", "p"])
     return frame.set_index("term")
 
 
-def _sum_coded(model: MixedModel, frame: pd.DataFrame) -> tuple[list[int], list[int], Floats]:
-    """Columns kept in sum-to-zero coding, the term of each, and them as functions of beta."""
+def _basis(model: MixedModel, rows: Floats, number: int, alone: bool) -> Floats:
+    """The basis of a hypothesis on which Satterthwaite's pooled df depends, as lmerTest takes it.
+
+    The term's own coefficients have unit coefficients; for a term that stands alone the rows are
+    those of the triangular (sequential) decomposition of X'X.
+    """
+    design = model._design
+    spec = design.fixed.spec
+    assert spec is not None
+    owner = [i for i, part in enumerate(spec.structure) for _ in part.columns]
+    own = [i for i, j in enumerate(design.kept) if owner[j] == number]
+    if len(own) != len(rows) or np.linalg.cond(rows[:, own]) > 1e8:
+        return rows
+    rows = linalg.solve(rows[:, own], rows)
+    if not alone:
+        return np.asarray(rows)
+    gram = sum(
+        (x.T @ (x * model._cells.count[part, None]))
+        for part in chunks(model._cells)
+        for x in [design.fixed.matrix(model._cells.frame.iloc[part])[:, list(design.kept)]]
+    )
+    upper = linalg.cholesky(gram)
+    unit = upper / np.diag(upper)[:, None]
+    return np.asarray(unit[np.ix_(own, own)] @ rows)
+
+
+def _sum_coded(model: MixedModel, frame: pd.DataFrame) -> tuple[list[int], Floats]:
+    """The term of every column in sum-to-zero coding, and the columns as functions of beta."""
     design = model._design
     spec = design.fixed.spec
     assert spec is not None
@@ -64,7 +90,7 @@ def _sum_coded(model: MixedModel, frame: pd.DataFrame) -> tuple[list[int], list[
     x = design.fixed.matrix(sample)[:, list(design.kept)]
     kept = _independent(coded)
     rows = linalg.lstsq(coded[:, kept], x)[0]
-    return kept, [owners[j] for j in kept], np.asarray(rows)
+    return [owners[j] for j in kept], np.asarray(rows)
 
 
 def _distinct(frame: pd.DataFrame, model: MixedModel) -> pd.DataFrame:

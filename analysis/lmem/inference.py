@@ -269,17 +269,17 @@ def _information_parts(profile: Profile, point: Point) -> tuple[Floats, Floats, 
     The second order comes from differences of exact first derivatives; those of the residual
     from ``sum_i s_i G_i = V``.
     """
-    parameters = _parameters(profile)
-    t, d = _first_order(profile, point, parameters)
-    n_parameters, p = len(parameters), profile.p
-    k = np.zeros((n_parameters + 1, n_parameters + 1))
-    q = np.zeros((n_parameters + 1, n_parameters + 1, p, p))
-    for j, parameter in enumerate(parameters):
-        dt, dd = _difference(profile, point, parameters, parameter)
+    directions = [d for number in range(len(profile.factors)) for d in _basis(profile, point, number)]
+    t, d = _first_order(profile, point, directions)
+    n_directions, p = len(directions), profile.p
+    k = np.zeros((n_directions + 1, n_directions + 1))
+    q = np.zeros((n_directions + 1, n_directions + 1, p, p))
+    for j, direction in enumerate(directions):
+        dt, dd = _difference(profile, point, directions, direction)
         k[:-1, j], q[:-1, j] = -dt, -dd
     k[:-1, :-1] = (k[:-1, :-1] + k[:-1, :-1].T) / 2
     q[:-1, :-1] = (q[:-1, :-1] + q[:-1, :-1].swapaxes(0, 1)) / 2
-    s = np.array([point.covariances[f][a, b] for f, a, b in parameters])
+    s = np.array([direction.value for direction in directions])
     n = profile.nu + profile.p
     d0 = point.m[:p, :p] - np.tensordot(s, d, 1)
     k[-1, :-1] = k[:-1, -1] = t - k[:-1, :-1] @ s
@@ -290,64 +290,84 @@ def _information_parts(profile: Profile, point: Point) -> tuple[Floats, Floats, 
     return np.concatenate([d, d0[None]]), k, q
 
 
-def _parameters(profile: Profile) -> list[tuple[int, int, int]]:
-    """(grouping factor, row, column) of every variance and covariance."""
-    return [
-        (factor, start + a, start + b)
-        for factor, start, term in _term_places(profile)
-        for a in range(profile.sizes[term])
-        for b in range(a + 1)
-    ]
+@dataclass(frozen=True)
+class _Direction:
+    """A variance parameter: ``S = sum of value * matrix`` over a factor's directions."""
+
+    factor: int
+    matrix: Floats  # symmetric
+    value: float
+
+
+def _basis(profile: Profile, point: Point, number: int) -> list[_Direction]:
+    """Directions in which a step of 1e-3 is small against ``S + A^-1``, A the information of the
+    best informed level: on that scale everything is smooth. Kenward-Roger does not depend on the
+    basis of the variance parameters.
+    """
+    factor = profile.factors[number]
+    covariance, information = point.covariances[number], _information(profile, number)
+    result, start = [], 0
+    for term in factor.terms:
+        stop = start + profile.sizes[term]
+        own = covariance[start:stop, start:stop]
+        root = linalg.cholesky(own + linalg.inv(information[start:stop, start:stop]), lower=True)
+        half = linalg.solve_triangular(root, own, lower=True)
+        inner = linalg.solve_triangular(root, half.T, lower=True)
+        for a in range(stop - start):
+            for b in range(a + 1):
+                outer = np.outer(root[:, a], root[:, b])
+                matrix = np.zeros_like(covariance)
+                matrix[start:stop, start:stop] = outer if a == b else outer + outer.T
+                result.append(_Direction(number, matrix, float(inner[a, b])))
+        start = stop
+    return result
 
 
 def _first_order(
-    profile: Profile, point: Point, parameters: list[tuple[int, int, int]]
+    profile: Profile, point: Point, directions: list[_Direction]
 ) -> tuple[Floats, Floats]:
     log_det, products = profile.derivatives(point)
     p = profile.p
-    t, d = np.zeros(len(parameters)), np.zeros((len(parameters), p, p))
-    for i, (factor, a, b) in enumerate(parameters):
-        t[i] = log_det[factor][a, b]
-        d[i] = products[factor][a, b, :p, :p]
-        if a != b:
-            t[i] += log_det[factor][b, a]
-            d[i] += products[factor][b, a, :p, :p]
-    return t, d
+    t = np.array([np.sum(log_det[d.factor] * d.matrix) for d in directions])
+    slopes = [np.tensordot(d.matrix, products[d.factor][..., :p, :p], 2) for d in directions]
+    return t, np.array(slopes).reshape(len(directions), p, p)
 
 
 def _difference(
-    profile: Profile,
-    point: Point,
-    parameters: list[tuple[int, int, int]],
-    parameter: tuple[int, int, int],
+    profile: Profile, point: Point, directions: list[_Direction], moved: _Direction
 ) -> tuple[Floats, Floats]:
-    """Derivative of the first order by one parameter, five-point rule."""
-    factor, a, b = parameter
-    floor = 1.0 / _largest_information(profile, factor)
-    scales = [abs(float(point.covariances[factor][i, i])) + floor for i in (a, b)]
-    step = 1e-3 * float(np.sqrt(scales[0] * scales[1]))
-    change_t, change_d = np.zeros(len(parameters)), np.zeros((len(parameters), *[profile.p] * 2))
+    """Derivative of the first order in one direction, five-point rule."""
+    step, p = 1e-3, profile.p
+    change_t, change_d = np.zeros(len(directions)), np.zeros((len(directions), p, p))
     for weight, shift in ((8, 1), (-8, -1), (-1, 2), (1, -2)):
-        covariances = [c.copy() for c in point.covariances]
-        covariances[factor][a, b] += shift * step
-        if a != b:
-            covariances[factor][b, a] += shift * step
-        t, d = _first_order(profile, profile.at(covariances), parameters)
+        covariances = list(point.covariances)
+        covariances[moved.factor] = covariances[moved.factor] + shift * step * moved.matrix
+        t, d = _first_order(profile, profile.at(covariances), directions)
         change_t += weight * t / (12 * step)
         change_d += weight * d / (12 * step)
     return change_t, change_d
 
 
-def _largest_information(profile: Profile, factor: int) -> float:
-    """Largest ``z'Wz`` of a level: a variance below its inverse makes no difference."""
-    blocks = profile.elimination.blocks
-    levels = [profile.elimination.first, *profile.elimination.second, *profile.elimination.third]
-    place = next(s for s in levels if s is not None and s.grouping == factor)
-    if place is profile.elimination.first:
-        return float(np.max(np.einsum("mkk->mk", blocks.a11)))
-    if place in profile.elimination.second:
-        return float(np.max(np.einsum("css->cs", blocks.a22)))
-    return float(np.max(np.diag(blocks.a33)))
+def _information(profile: Profile, number: int) -> Floats:
+    """``z'Wz`` of a factor's levels: their mean, raised to the size of the largest."""
+    blocks, elimination = profile.elimination.blocks, profile.elimination
+    first = elimination.first
+    if first is not None and first.grouping == number:
+        a = blocks.a11
+    else:
+        second = [s.grouping for s in elimination.second]
+        sizes = elimination.second if number in second else elimination.third
+        dense = blocks.a22 if number in second else blocks.a33[None]
+        start = 0
+        for size in sizes:
+            stop = start + size.copies * size.k
+            if size.grouping == number:
+                break
+            start = stop
+        part = dense[:, start:stop, start:stop].reshape(-1, size.copies, size.k, size.copies, size.k)
+        a = np.einsum("ciaib->ciab", part).reshape(-1, size.k, size.k)
+    traces = np.trace(a, axis1=1, axis2=2)
+    return np.asarray(a.sum(axis=0) * (traces.max() / traces.sum()))
 
 
 def _inverse(information: Floats) -> Floats:

@@ -58,13 +58,12 @@ def _range_tail(w: Floats, k: int) -> Floats:
     half = (edges[1] - edges[0]) / 2
     z = (edges[:-1, None] + half * (1 + nodes)).ravel()
     weight = np.tile(weights * half, n_panels)
-    log_a = special.log_ndtr(z)
-    log_b = special.log_ndtr(z[None, :] - w[:, None])
-    log_phi = -0.5 * z**2 - 0.5 * np.log(2 * np.pi)
-    ratio = np.minimum(np.exp(log_b - log_a), 1.0)
+    a = special.ndtr(z)
+    density = k * np.exp(-0.5 * z**2 + (k - 1) * np.log(a)) / np.sqrt(2 * np.pi) * weight
+    ratio = np.minimum(special.ndtr(z[None, :] - w[:, None]) / a, 1.0)
     with np.errstate(divide="ignore"):
         missing = -np.expm1((k - 1) * np.log1p(-ratio))
-    return np.asarray(k * (np.exp(log_phi + (k - 1) * log_a) * missing) @ weight)
+    return np.asarray(missing @ density)
 
 
 def _mix(tail: Callable[[Floats], Floats], q: float, df: float) -> float:
@@ -84,12 +83,12 @@ def _mix(tail: Callable[[Floats], Floats], q: float, df: float) -> float:
 
     width = 1 / np.sqrt(2 * df)
     lowest = min(-12 * width, -np.log(max(q, 1.0)) - 12 * max(width, 1 / np.sqrt(df)))
-    coarse = np.linspace(lowest - 40 / df, 12 * width + 0.5 / df, 201)
+    coarse = np.linspace(lowest - 40 / df, 12 * width + 0.5 / df, 101)
     values = log_integrand(coarse)
     inside = np.flatnonzero(values > values.max() - 46)
     low = coarse[max(inside[0] - 1, 0)]
     high = coarse[min(inside[-1] + 1, len(coarse) - 1)]
-    u = np.linspace(low, high, 161)
+    u = np.linspace(low, high, 81 if df > 5 else 321)
     return float(min(np.exp(log_integrand(u)).sum() * (u[1] - u[0]), 1.0))
 
 
@@ -100,10 +99,13 @@ def _gauss(n: int) -> tuple[Floats, Floats]:
 
 
 def _quantile(sf: Callable[[float], float], probability: float) -> float:
-    high = 4.0
+    target = np.log(probability)
+    low, high = 1.0, 4.0
     while sf(high) > probability:
-        high *= 2
-    return float(optimize.brentq(lambda q: sf(q) - probability, 1e-8, high, xtol=1e-10))
+        low, high = high, 2 * high
+    while sf(low) < probability:
+        low, high = low / 2, low
+    return float(optimize.brentq(lambda q: np.log(sf(q)) - target, low, high, xtol=1e-9))
 
 
 # -- maximum modulus with a correlation matrix (Dunnett) ---------------------------------------------
@@ -185,7 +187,8 @@ def _modulus_qmc(t: float, correlation: Floats, df: float) -> float:
 def _cholesky(correlation: Floats) -> Floats:
     values, vectors = linalg.eigh(correlation)
     values = np.maximum(values, 1e-10)
-    return np.asarray(linalg.qr((vectors * np.sqrt(values)).T, mode="r")[0].T)
+    lower = linalg.qr((vectors * np.sqrt(values)).T, mode="r")[0].T
+    return np.asarray(lower * np.where(np.diag(lower) < 0, -1.0, 1.0))
 
 
 @lru_cache(maxsize=4)
