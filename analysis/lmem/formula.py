@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from formulaic import Formula
 from formulaic.errors import FormulaicError
+from formulaic.transforms import TRANSFORMS
 
 from carps_like.errors import BadValue
 
@@ -60,6 +62,8 @@ def parse(formula: str) -> MixedFormula:
         raise BadValue(f"formula {formula!r} names no response to the left of '~'")
     if "~" in right:
         raise BadValue(f"formula {formula!r} has more than one '~'")
+    if not right.strip():
+        raise BadValue(f"formula {formula!r} has nothing to the right of '~'")
     fixed: list[str] = []
     random: list[RandomTerm] = []
     for sign, piece in _summands(right, formula):
@@ -91,7 +95,33 @@ def terms(right: str) -> Formula:
 
 def variables(right: str) -> list[str]:
     """Columns of the data that a formula part needs, sorted."""
-    return sorted(str(v) for v in terms(right).required_variables if str(v) not in ("np", "I"))
+    names: set[str] = set()
+    for term in terms(right):
+        for factor in term.factors:
+            method = str(factor.eval_method.value)
+            if method == "lookup":
+                names.add(str(factor.expr))
+            elif method == "python":
+                names |= _names_in(str(factor.expr))
+    return sorted(names)
+
+
+def _names_in(expression: str) -> set[str]:
+    """Columns in a Python expression: its names except functions, quoted names, ``Q("name")``."""
+    quoted: dict[str, str] = {}
+
+    def stand_in(match: re.Match[str]) -> str:
+        return quoted.setdefault(match.group(1), f"_quoted_{len(quoted)}")
+
+    text = re.sub(r"`([^`]*)`", stand_in, expression)
+    back = {v: k for k, v in quoted.items()}
+    names = set()
+    for node in ast.walk(ast.parse(text, mode="eval")):
+        if isinstance(node, ast.Name) and node.id not in TRANSFORMS:
+            names.add(back.get(node.id, node.id))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Q":
+            names |= {str(a.value) for a in node.args if isinstance(a, ast.Constant)}
+    return names
 
 
 def is_elementwise(right: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from formulaic import Formula
+from formulaic.parser.types import Factor
 from scipy import linalg, special, stats
 
 from carps_like.errors import BadValue
@@ -79,11 +80,11 @@ def _sum_coded(model: MixedModel, frame: pd.DataFrame) -> tuple[list[int], Float
     assert spec is not None
     sample = _distinct(frame, model)
     formula = " + ".join(
-        ["0", *(":".join(_sum_factor(str(f.expr), model) for f in t.factors) for t in spec.terms)]
+        ["0", *(":".join(_sum_factor(f, model) for f in t.factors) for t in spec.terms)]
     )
     formula = formula.replace("0 + 1 +", "1 +").replace("0 + 1", "1")
     matrix = Formula(formula, _ordering="none").get_model_matrix(
-        sample, na_action="ignore", output="numpy"
+        sample, na_action="ignore", output="numpy", transform_state=dict(spec.transform_state)
     )
     coded = np.asarray(matrix, dtype=float)
     owners = [i for i, part in enumerate(matrix.model_spec.structure) for _ in part.columns]
@@ -99,14 +100,19 @@ def _distinct(frame: pd.DataFrame, model: MixedModel) -> pd.DataFrame:
     return frame[needed].drop_duplicates().reset_index(drop=True)
 
 
-def _sum_factor(expression: str, model: MixedModel) -> str:
+def _sum_factor(factor: Factor, model: MixedModel) -> str:
+    """A factor of the formula, coded to sum to zero when it is categorical."""
+    expression = str(factor.expr)
     if expression == "1":
         return "1"
     spec = model._design.fixed.spec
     assert spec is not None
     kind = spec.encoder_state[expression][0]
+    by_name = str(factor.eval_method.value) == "lookup"
     if str(getattr(kind, "value", kind)) != "categorical":
-        return quote(expression) if "(" not in expression else expression
+        if by_name:
+            return quote(expression)
+        return expression if re.fullmatch(r"[\w.]+\(.*\)", expression) else f"{{{expression}}}"
     inner = re.match(r"C\(\s*(`[^`]*`|[^,()]+)", expression)
     name = inner.group(1).strip() if inner else quote(expression)
     return f"C({name}, contr.sum)"
