@@ -357,9 +357,7 @@ def _crossed(
     return a33, b3
 
 
-def _rows_of_crossed(
-    sums: _Sums, order: _Order, sorted_levels: Ints, k: int
-) -> sparse.csr_array:
+def _rows_of_crossed(sums: _Sums, order: _Order, sorted_levels: Ints, k: int) -> sparse.csr_array:
     if not order.third:
         return sparse.csr_array((len(sorted_levels) * k, 0))
     rows = (sorted_levels[:, None] * k + np.arange(k)).ravel()

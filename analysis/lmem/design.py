@@ -139,9 +139,7 @@ def build(formula: MixedFormula, cells: Cells) -> Design:
             "no variance is left to test against"
         )
     terms = _ordered(formula, cells)
-    return Design(
-        fixed, tuple(kept), null_space, r[:k, :k], ols, float(y_scale), terms, p
-    )
+    return Design(fixed, tuple(kept), null_space, r[:k, :k], ols, float(y_scale), terms, p)
 
 
 def chunks(cells: Cells) -> Iterator[slice]:

@@ -244,9 +244,7 @@ class Elimination:
                     result[:, a, c] += _row_dot(self._r13[c::k], product[a::k])
         return result
 
-    def _crossed_gradient(
-        self, covariances: list[Floats], s: State
-    ) -> list[tuple[Sizes, Floats]]:
+    def _crossed_gradient(self, covariances: list[Floats], s: State) -> list[tuple[Sizes, Floats]]:
         """Diagonal blocks of ``s33 - s33 k3 s33``, summed over the levels of each factor."""
         result, start = [], 0
         for size in self.third:
@@ -328,8 +326,9 @@ class Elimination:
         inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
         inverse = np.tril(inverse)
         inverse += np.tril(inverse, -1).T
-        return _times_root(_times_root(inverse, roots, left=True, back=True), roots, left=False,
-                           back=True), log_det
+        return _times_root(
+            _times_root(inverse, roots, left=True, back=True), roots, left=False, back=True
+        ), log_det
 
 
 def _invert(covariance: Floats, a: Floats) -> tuple[Floats, Floats, float]:

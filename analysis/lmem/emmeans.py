@@ -80,7 +80,9 @@ def contrasts(
         tables.append(table)
     result = pd.concat(tables, ignore_index=True)
     where = [" ".join(f" at {n}={row[n]}" for n in outer) for _, row in result.iterrows()]
-    names = [f"{a} - {b}{w}" for a, b, w in zip(result["left"], result["right"], where, strict=True)]
+    names = [
+        f"{a} - {b}{w}" for a, b, w in zip(result["left"], result["right"], where, strict=True)
+    ]
     return _noted(result, names, "contrast")
 
 
@@ -136,9 +138,7 @@ def _noted(table: pd.DataFrame, labels: Sequence[object], what: str) -> pd.DataF
     if not missing.any():
         return table
     names = ", ".join(f"{what} {labels[i]}" for i in np.flatnonzero(missing))
-    warnings.warn(
-        f"not estimable, some cells are empty: {names}", UserWarning, stacklevel=4
-    )
+    warnings.warn(f"not estimable, some cells are empty: {names}", UserWarning, stacklevel=4)
     return table.assign(note=np.where(missing, "not estimable: empty cells", ""))
 
 
@@ -174,7 +174,9 @@ def _axes(model: MixedModel, names: list[str], at: dict[str, object]) -> dict[st
     for column in variables(model._design.fixed.text):
         if column in at:
             values = at.pop(column)
-            axes[column] = list(values) if isinstance(values, (list, tuple, np.ndarray)) else [values]
+            axes[column] = (
+                list(values) if isinstance(values, (list, tuple, np.ndarray)) else [values]
+            )
             continue
         cells = model._cells
         known = cells.frame[column]

@@ -269,7 +269,9 @@ def _information_parts(profile: Profile, point: Point) -> tuple[Floats, Floats, 
     The second order comes from differences of exact first derivatives; those of the residual
     from ``sum_i s_i G_i = V``.
     """
-    directions = [d for number in range(len(profile.factors)) for d in _basis(profile, point, number)]
+    directions = [
+        d for number in range(len(profile.factors)) for d in _basis(profile, point, number)
+    ]
     t, d = _first_order(profile, point, directions)
     n_directions, p = len(directions), profile.p
     k = np.zeros((n_directions + 1, n_directions + 1))
@@ -364,7 +366,9 @@ def _information(profile: Profile, number: int) -> Floats:
             if size.grouping == number:
                 break
             start = stop
-        part = dense[:, start:stop, start:stop].reshape(-1, size.copies, size.k, size.copies, size.k)
+        part = dense[:, start:stop, start:stop].reshape(
+            -1, size.copies, size.k, size.copies, size.k
+        )
         a = np.einsum("ciaib->ciab", part).reshape(-1, size.k, size.k)
     traces = np.trace(a, axis1=1, axis2=2)
     return np.asarray(a.sum(axis=0) * (traces.max() / traces.sum()))

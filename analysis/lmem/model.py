@@ -355,8 +355,9 @@ class MixedModel:
             levels = known.cat.categories
             strange = frame.loc[~frame[column].isin(levels), column]
             if len(strange):
-                raise UnknownName(f"level of factor {column!r}:", str(strange.iloc[0]),
-                                  [str(v) for v in levels])
+                raise UnknownName(
+                    f"level of factor {column!r}:", str(strange.iloc[0]), [str(v) for v in levels]
+                )
             columns[column] = pd.Categorical(frame[column], categories=levels)
         return pd.DataFrame(columns, index=pd.RangeIndex(len(frame)))
 

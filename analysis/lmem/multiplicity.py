@@ -215,7 +215,9 @@ def adjusted(
     ok = ~np.isnan(p)
     n = int(ok.sum())
     if adjust == "tukey":
-        tail = [range_sf(abs(a) * np.sqrt(2), n_means, b) for a, b in zip(t[ok], df[ok], strict=True)]
+        tail = [
+            range_sf(abs(a) * np.sqrt(2), n_means, b) for a, b in zip(t[ok], df[ok], strict=True)
+        ]
         result[ok] = tail
     elif adjust == "dunnett":
         assert correlation is not None
