@@ -35,7 +35,8 @@ class MissingLibrary(CarpsLikeError, ImportError):
 
     def __init__(self, library: str, extra: str, what: str) -> None:
         self.library, self.extra = library, extra
-        super().__init__(f"{what} needs {library}: pip install 'carps-like[{extra}]'")
+        package = f"'carps-like[{extra}]'" if extra else library
+        super().__init__(f"{what} needs {library}: pip install {package}")
 
 
 class MissingData(CarpsLikeError, FileNotFoundError):

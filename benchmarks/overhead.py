@@ -1,0 +1,98 @@
+"""CPU per trial that the framework adds, ask to logged, without the optimizer and the objective.
+
+    python benchmarks/overhead.py [--trials 10000]
+
+Runs random search on a 2-d BBOB function through the engine and its log, and the bare loop of the
+same asks and evaluations; the difference is the framework's. When the package ``carps`` is
+installed, the same job is run through it in the same call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import carps_like
+from carps_like.log import AttemptLog
+from carps_like.session import _configuration
+from carps_like.plan import make_plan
+from carps_like.worker import execute
+
+TASK = "bbob-d02-f01-i01"
+
+
+def bare(n: int) -> float:
+    """CPU seconds of asks and evaluations alone."""
+    task = carps_like.task(TASK)
+    optimizer = carps_like.optimizer("random", task.description, 0)
+    started = time.process_time()
+    for _ in range(n):
+        trial = optimizer.ask()
+        task.compute(trial.config, None, None, None)
+    return time.process_time() - started
+
+
+def framework(n: int) -> float:
+    """CPU seconds of the whole run, from the spec to the done line."""
+    config, live = _configuration("random", TASK, 0, {"trials": n})
+    spec = make_plan([config], live=live).runs[0].spec
+    with tempfile.TemporaryDirectory() as folder:
+        log = AttemptLog(Path(folder))
+        started = time.process_time()
+        execute(spec, log)
+        seconds = time.process_time() - started
+        log.close()
+    return seconds
+
+
+def peer(n: int) -> float | None:
+    """The same job through ``carps``, if it is installed."""
+    try:
+        from carps.utils.running import make_task, optimize  # type: ignore[import-not-found]
+        from hydra import compose, initialize_config_module
+    except ImportError:
+        return None
+    with (
+        initialize_config_module("carps.configs", version_base=None),
+        tempfile.TemporaryDirectory(),
+    ):
+        config = compose(
+            "base",
+            overrides=[
+                "+optimizer/randomsearch=config",
+                "+task/BBOB=cfg_2_1_0",
+                f"task.optimization_resources.n_trials={n}",
+            ],
+        )
+        make_task(config)
+        started = time.process_time()
+        optimize(config)
+        return time.process_time() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=10_000)
+    n = parser.parse_args().trials
+    framework(100)  # imports and caches
+    bare(100)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    costs = sorted((framework(n) - bare(n)) / n * 1e6 for _ in range(5))
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(
+        f"carps_like: {costs[2]:.1f} us of CPU per trial (5 runs: {costs[0]:.1f} to {costs[-1]:.1f})"
+    )
+    print(f"memory above the libraries at the peak: {grown:.1f} MB")
+    theirs = peer(min(n, 1000))
+    if theirs is None:
+        print("carps: not installed")
+    else:
+        per_trial = theirs / min(n, 1000) * 1e6
+        print(f"carps: {per_trial:.0f} us per trial, {per_trial / costs[2]:.0f} x as much")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The command line: verbs with one job each; errors are one line, with exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from carps_like.errors import CarpsLikeError, UnknownName
+
+OK, SOME_FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+USAGE = """\
+carps-like: compare hyperparameter optimizers on benchmark tasks
+
+  carps-like run optimizer=random task=bbob-d02-f01-i01 seed=3
+  carps-like run -m 'optimizer=random,optuna-tpe' 'task=glob(bbob-d02-*-i01)' 'seed=range(0,5)'
+  carps-like run study=demo workers=2
+
+  run         run a study, or go on with it; what is finished is skipped
+  tasks       list tasks: --type mf --collection yahpo --max-dim 5 --where "..." --json
+  task        show one task with its search space
+  optimizers  list optimizers: --type mo --json
+  status      what a results folder holds, by state
+  report      one self-contained page: report RESULTS [-o FILE]
+  compact     make runs.parquet and trials.parquet from the logs
+
+Each verb has --help. Exit codes: 0 all good, 1 some runs failed, 2 the request was wrong,
+130 interrupted (everything finished is kept).
+"""
+
+
+def _run(argv: Sequence[str]) -> int:
+    from carps_like.commands.run import main
+
+    return main(argv)
+
+
+def _tasks(argv: Sequence[str]) -> int:
+    from carps_like.commands.listing import tasks
+
+    return tasks(argv)
+
+
+def _task(argv: Sequence[str]) -> int:
+    from carps_like.commands.listing import task
+
+    return task(argv)
+
+
+def _optimizers(argv: Sequence[str]) -> int:
+    from carps_like.commands.listing import optimizers
+
+    return optimizers(argv)
+
+
+def _status(argv: Sequence[str]) -> int:
+    from carps_like.commands.folder import status
+
+    return status(argv)
+
+
+def _report(argv: Sequence[str]) -> int:
+    from carps_like.commands.folder import report
+
+    return report(argv)
+
+
+def _compact(argv: Sequence[str]) -> int:
+    from carps_like.commands.folder import compact
+
+    return compact(argv)
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "run": _run,
+    "tasks": _tasks,
+    "task": _task,
+    "optimizers": _optimizers,
+    "status": _status,
+    "report": _report,
+    "compact": _compact,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``carps-like`` and ``python -m carps_like``; returns the exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return OK if args else WRONG
+    if args[0] == "--version":
+        from carps_like import __version__
+
+        print(f"carps-like {__version__}")
+        return OK
+    verb = VERBS.get(args[0])
+    return guarded(lambda: verb(args[1:]) if verb else _unknown(args[0]))
+
+
+def _unknown(verb: str) -> int:
+    raise UnknownName("command", verb, VERBS, f"there are {', '.join(VERBS)}")
+
+
+def guarded(action: Callable[[], int]) -> int:
+    """Run a verb: a user's mistake is one line and exit code 2, Ctrl-C is 130."""
+    try:
+        return action()
+    except CarpsLikeError as error:
+        print(f"carps-like: {error}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        print("carps-like: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return OK

@@ -1,0 +1,213 @@
+"""What a task declares: data alone, known before any benchmark library is imported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from carps_like.budget import Budget
+from carps_like.errors import BadValue, UnknownName
+
+if TYPE_CHECKING:
+    from ConfigSpace import ConfigurationSpace
+
+    from carps_like.space import Checker
+
+_DEFAULT_BUDGET = Budget(trials=100)
+Kind = Literal["synthetic", "surrogate", "table", "training", "simulator", "program", "own"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One objective, on the scale and in the direction of its source."""
+
+    name: str
+    minimize: bool = True  # False: high is good; values are negated inside
+    unit: str = ""
+    lower: float | None = None  # no value can be below (declared scale)
+    upper: float | None = None
+    optimum: float | None = None  # best possible, or best known, value (declared scale)
+    reference: float | None = None  # its coordinate of the reference point (declared scale)
+    penalty: float | None = None  # told to optimizers when a trial fails (declared scale)
+
+    def inside(self, value: float) -> float:
+        """``value`` turned so that lower is better; its own inverse."""
+        return value if self.minimize else -value
+
+    @property
+    def worst(self) -> float | None:
+        """The penalty on the minimised scale, from ``penalty`` or else the declared range."""
+        declared = self.penalty
+        if declared is None:
+            declared = self.upper if self.minimize else self.lower
+        return None if declared is None else self.inside(declared)
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """A cheaper approximation of the objective: epochs, training-set size, repetitions."""
+
+    name: str
+    lower: float
+    upper: float  # the full fidelity
+    integer: bool = False
+    unit: str = ""
+    cost_law: str = "cost grows in proportion to the fidelity"
+    continuable: bool = True  # training can go on from a lower fidelity
+
+    def check(self, value: float | None, task: str) -> float:
+        """``value`` as the task takes it; ``None`` is the full fidelity.
+
+        Raises:
+            BadValue: out of range, not a number, or not whole where it must be.
+        """
+        if value is None:
+            return self.upper
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise BadValue(f"fidelity {self.name!r} of {task!r} must be a number, not {value!r}")
+        if not self.lower <= value <= self.upper:
+            raise BadValue(
+                f"fidelity {self.name}={value!r} of {task!r} is outside "
+                f"[{self.lower:g}, {self.upper:g}]"
+            )
+        if self.integer and value != int(value):
+            raise BadValue(f"fidelity {self.name}={value!r} of {task!r} must be a whole number")
+        return int(value) if self.integer else float(value)
+
+    def share(self, value: float | None) -> float:
+        """Part of a full evaluation that one at ``value`` is charged as, in (0, 1]."""
+        return 1.0 if value is None else value / self.upper
+
+
+@dataclass(frozen=True)
+class TaskDescription:
+    """A task as data: enough to list it, to plan it, and to build an optimizer for it.
+
+    The counts ``n_*`` describe the search space without building it; :attr:`space` builds it.
+    """
+
+    name: str
+    make_space: Callable[[], ConfigurationSpace] = field(repr=False, compare=False)
+    objectives: tuple[Objective, ...] = (Objective("value"),)
+    fidelity: Fidelity | None = None
+    collection: str = "own"
+    kind: Kind = "own"
+    n_continuous: int = 0
+    n_integer: int = 0
+    n_categorical: int = 0
+    n_ordinal: int = 0
+    n_constant: int = 0
+    n_conditions: int = 0  # hyperparameters that are active only under a condition
+    n_forbidden: int = 0  # forbidden clauses
+    constraints: tuple[str, ...] = ()  # names; satisfied when the value is <= 0
+    noisy: bool = False
+    stateful: bool = False  # trials hand on a state, and may continue another trial's
+    has_priors: bool = False  # hyperparameters carry an expert's distribution
+    optimum_source: str = ""  # where the objectives' optimum comes from
+    hypervolume: float | None = None  # best known, with respect to the reference point
+    evaluation_seconds: float = 1e-5  # typical CPU seconds of one evaluation here
+    unit_cost: float | None = 1.0  # simulated seconds of a full evaluation, where `compute` gives
+    # no cost of its own; None: the time that it really took, which no two runs share
+    budget: Budget = _DEFAULT_BUDGET
+    requires: tuple[str, ...] = ()  # modules that must be importable to evaluate it
+    extra: str = ""  # the extra that installs them
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # JSON values
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The declaration alone travels; what was built from it is built again on arrival."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @property
+    def type(self) -> str:
+        """``bb``, ``mf``, ``mo`` or ``momf``."""
+        many = len(self.objectives) > 1
+        if self.fidelity is not None:
+            return "momf" if many else "mf"
+        return "mo" if many else "bb"
+
+    @property
+    def dimension(self) -> int:
+        """Number of hyperparameters, constants not counted."""
+        return self.n_continuous + self.n_integer + self.n_categorical + self.n_ordinal
+
+    @cached_property
+    def space(self) -> ConfigurationSpace:
+        """The search space; built once, and not to be modified."""
+        return self.make_space()
+
+    @cached_property
+    def checker(self) -> Checker:
+        from carps_like.space import Checker
+
+        return Checker(self.space, self.name)
+
+    @cached_property
+    def directions(self) -> tuple[tuple[str, float], ...]:
+        """``(name, sign)`` per objective: sign x declared value is minimised."""
+        return tuple((o.name, 1.0 if o.minimize else -1.0) for o in self.objectives)
+
+    @property
+    def penalty(self) -> tuple[float, ...]:
+        """Minimised values told for a failed trial; nan where the task declares none."""
+        worst = (o.worst for o in self.objectives)
+        return tuple(math.nan if w is None else w for w in worst)
+
+    @property
+    def reference_point(self) -> tuple[float, ...] | None:
+        """Minimised scale; ``None`` unless every objective declares its reference."""
+        refs = [o.reference for o in self.objectives]
+        if any(r is None for r in refs):
+            return None
+        return tuple(
+            o.inside(r) for o, r in zip(self.objectives, refs, strict=True) if r is not None
+        )
+
+    def objective(self, name: str) -> Objective:
+        """The objective called ``name``; raises :class:`UnknownName` with the nearest one."""
+        for objective in self.objectives:
+            if objective.name == name:
+                return objective
+        known = [o.name for o in self.objectives]
+        raise UnknownName(f"objective of {self.name!r}", name, known, f"it has {', '.join(known)}")
+
+    def row(self) -> dict[str, Any]:
+        """The declaration as one flat row, the columns that listings and filters use."""
+        data: dict[str, Any] = {
+            "name": self.name,
+            "collection": self.collection,
+            "type": self.type,
+            "kind": self.kind,
+            "dimension": self.dimension,
+            "objectives": ",".join(o.name for o in self.objectives),
+            "n_objectives": len(self.objectives),
+            "fidelity": self.fidelity.name if self.fidelity else "",
+            "n_constraints": len(self.constraints),
+        }
+        data.update((name, getattr(self, name)) for name in _ROW_FIELDS)
+        data["trials"] = self.budget.trials
+        return data
+
+
+_ROW_FIELDS = tuple(
+    f.name
+    for f in fields(TaskDescription)
+    if f.name.startswith("n_")
+    or f.name in {"noisy", "stateful", "has_priors", "evaluation_seconds"}
+)
+
+
+def describe(
+    name: str,
+    space: ConfigurationSpace,
+    objectives: tuple[Objective, ...] = (Objective("value"),),
+    **declared: Any,
+) -> TaskDescription:
+    """A description with its counts taken from ``space``: the short way for a task of one's own."""
+    from carps_like.space import count
+
+    return TaskDescription(
+        name=name, make_space=lambda: space, objectives=objectives, **(count(space) | declared)
+    )

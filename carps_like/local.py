@@ -1,0 +1,185 @@
+"""The local executor: worker processes on this machine, watched and started again.
+
+A worker that dies takes nothing with it: its log holds every finished trial, and the worker
+started in its place goes on with the chunks that it had claimed. The run that it died over is
+tried once more with its evaluations in a child process, so that an objective that crashes is a
+failed trial; if the worker dies over it again, the run is recorded as crashed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from carps_like.errors import CarpsLikeError
+from carps_like.log import AttemptLog, git_commit, new_attempt
+from carps_like.store import LOGS, Execution, Index
+from carps_like.trial import Status
+from carps_like.worker import STOPPED
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+POLL = 0.05  # seconds
+FRUITLESS = 3  # deaths in a row without one more trial, after which a worker is given up
+
+
+class WorkersFailed(CarpsLikeError):
+    """Workers ended with an error of their own: the disk is full, the plan cannot be read."""
+
+
+@dataclass
+class _Slot:
+    """One of the places that a worker process holds."""
+
+    process: subprocess.Popen[bytes]
+    attempts: list[str]  # this process's own first, then those whose chunks it goes on with
+    isolate: list[str] = field(default_factory=list)
+    stillborn: int = 0  # deaths in a row before any run began
+
+
+def worker_environment(threads: int = 1) -> dict[str, str]:
+    """What workers are started with: a fixed hash seed, and ``threads`` per library."""
+    env = dict(os.environ, PYTHONHASHSEED="0")
+    env.update({name: str(threads) for name in THREADS})
+    if "CARPS_LIKE_GIT_COMMIT" not in env:
+        env["CARPS_LIKE_GIT_COMMIT"] = git_commit(Path.cwd())
+    return env
+
+
+def worker_command(
+    folder: Path, generation: int, trusted: Sequence[str] = (), paths: Sequence[str] = ()
+) -> list[str]:
+    """The command line of a worker on a generation of a results folder."""
+    command = [sys.executable, "-P", "-m", "carps_like.worker", str(folder)]
+    command += ["--generation", str(generation)]
+    command += [part for target in trusted for part in ("--trust", target)]
+    return command + [part for path in paths for part in ("--path", path)]
+
+
+class LocalExecutor:
+    """Runs one generation of a plan with ``workers`` processes.
+
+    Args:
+        trusted: ``_target_``s of the user's own that workers may import.
+        paths: folders that their modules are looked for in.
+        progress: called a few times a second with the index of what is logged.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        generation: int,
+        workers: int = 1,
+        *,
+        trusted: Sequence[str] = (),
+        paths: Sequence[str] = (),
+        progress: Callable[[Index], None] = lambda index: None,
+    ) -> None:
+        self.folder, self.generation = folder, generation
+        self._command = worker_command(folder, generation, trusted, paths)
+        self._environment = worker_environment()
+        self._progress = progress
+        self.index = Index(folder)
+        self._n_workers = workers
+        self._slots: list[_Slot] = []
+        self._crashed: set[str] = set()  # runs that a worker died over once
+        self._deaths: dict[str, tuple[int, int]] = {}  # run -> (trials at the last, in a row)
+        self._log: AttemptLog | None = None
+
+    def run(self) -> Index:
+        """Work until every chunk is claimed and done; what the logs then hold.
+
+        Raises:
+            WorkersFailed: a worker reported an error that no other worker can go around.
+            KeyboardInterrupt: after the workers have stopped; nothing finished is lost.
+        """
+        self._slots = [self._start() for _ in range(self._n_workers)]
+        try:
+            while self._slots:
+                time.sleep(POLL)
+                self.index.refresh()
+                self._progress(self.index)
+                self._slots = [s for slot in self._slots if (s := self._watch(slot))]
+        finally:
+            self._stop()
+            self.index.refresh()
+            self._progress(self.index)
+            if self._log is not None:
+                self._log.close()
+        return self.index
+
+    def _start(self, adopt: Sequence[str] = (), isolate: Sequence[str] = ()) -> _Slot:
+        attempt = new_attempt()
+        extra = ["--attempt", attempt, "--parent", str(os.getpid())]
+        extra += [part for old in adopt for part in ("--adopt", old)]
+        extra += [part for run_id in isolate for part in ("--isolate", run_id)]
+        process = subprocess.Popen(
+            [*self._command, *extra], env=self._environment, stdin=subprocess.DEVNULL
+        )
+        return _Slot(process, [attempt, *adopt], list(isolate))
+
+    def _watch(self, slot: _Slot) -> _Slot | None:
+        """The slot while its worker lives, a new one in its place, or none when it is done."""
+        code = slot.process.poll()
+        if code is None:
+            return slot
+        if code in (0, STOPPED):
+            return None
+        if code == 2:
+            raise WorkersFailed("a worker stopped, see the line above; finished trials are kept")
+        return self._replace(slot, code)
+
+    def _replace(self, slot: _Slot, code: int) -> _Slot:
+        self.index.refresh()
+        log = self.index.files.get(self.folder / LOGS / f"{slot.attempts[0]}.jsonl")
+        over = log.current if log is not None else None
+        isolate = slot.isolate
+        if over is None:
+            if slot.stillborn + 1 >= FRUITLESS:
+                raise WorkersFailed(f"workers end before they begin ({_how(code)}), see above")
+        elif self._hopeless(over, code):
+            self._verdict(over, code)
+        elif code != -signal.SIGKILL:
+            self._crashed.add(over.run_id)
+            isolate = [*isolate, over.run_id]
+        new = self._start(slot.attempts, isolate)
+        new.stillborn = slot.stillborn + 1 if over is None else 0
+        return new
+
+    def _hopeless(self, over: Execution, code: int) -> bool:
+        """The run has crashed before, or was killed several times without one more trial."""
+        if code != -signal.SIGKILL:
+            return over.run_id in self._crashed
+        trials, deaths = self._deaths.get(over.run_id, (-1, 0))
+        deaths = deaths + 1 if over.n_trials <= trials else 1
+        self._deaths[over.run_id] = (over.n_trials, deaths)
+        return deaths >= FRUITLESS
+
+    def _verdict(self, over: Execution, code: int) -> None:
+        """Record that a run takes its worker down, in a log of our own."""
+        if self._log is None:
+            self._log = AttemptLog(self.folder / LOGS)
+        status = Status.OUT_OF_MEMORY if code == -signal.SIGKILL else Status.CRASHED
+        text = f"the worker process ended over this run again and again ({_how(code)})"
+        self._log.verdict(over.path.stem, over.run_id, status, text)
+
+    def _stop(self) -> None:
+        """Ask the workers that are left to stop, then end them."""
+        for slot in self._slots:
+            slot.process.terminate()
+        until = time.monotonic() + 5
+        for slot in self._slots:
+            try:
+                slot.process.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                slot.process.kill()
+                slot.process.wait()
+
+
+def _how(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

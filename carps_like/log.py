@@ -1,0 +1,226 @@
+"""The crash-safe log of a worker attempt: one append-only file, one complete line per write.
+
+Lines, each one JSON value:
+
+* ``{"k": "attempt", ...}`` first: who writes, on which machine, with which versions;
+* ``{"k": "run", ...}``: a run begins; the lines after it are its trials;
+* ``[number, status, values, fidelity, ...]``: a trial, hyperparameters in the order of the run's
+  ``names`` (``null`` where inactive), see :data:`TRIAL`;
+* ``{"k": "done", ...}``: the run ended, with its status.
+
+A file has one writer and is never opened again for writing, so whatever moment a process dies,
+only its last line can be torn, and a reader leaves a torn line out.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import secrets
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from carps_like import __version__, schema
+from carps_like.errors import CarpsLikeError
+from carps_like.trial import Result, Status, Trial
+
+TRIAL = (
+    "number", "status", "config", "fidelity", "objectives", "cost", "budget_used",
+    "ask_seconds", "evaluate_seconds", "start", "end", "worker", "more",
+)  # fmt: skip
+"""Positions in a trial's line; ``more`` is null or a dict of what most trials do not have."""
+
+
+class DiskFull(CarpsLikeError):
+    """The log could not be written: disk full, folder read-only or gone."""
+
+
+def now() -> str:
+    """UTC, ISO 8601 with microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def new_attempt() -> str:
+    """An id that no other worker has: when, where, and a random part."""
+    host = "".join(c if c.isalnum() else "-" for c in socket.gethostname())[:40]
+    return f"a{datetime.now(UTC):%Y%m%d-%H%M%S}-{host}-{secrets.token_hex(5)}"
+
+
+class AttemptLog:
+    """Writer of one attempt's log. ``orjson`` and one unbuffered write: 5 us of CPU a trial."""
+
+    def __init__(self, folder: Path, attempt: str = "") -> None:
+        self.attempt = attempt or new_attempt()
+        self.path = folder / f"{self.attempt}.jsonl"
+        self._names: Sequence[str] = ()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+            self._file = os.open(self.path, flags, 0o644)
+        except OSError as error:
+            raise DiskFull(f"cannot write the log {self.path}: {error.strerror}") from None
+        self._write({"k": "attempt", "schema": schema.VERSION, **provenance()})
+
+    def run(self, run_id: str, names: Sequence[str], header: Mapping[str, Any]) -> None:
+        """A run begins: the lines after this one are its trials."""
+        self._names = tuple(names)
+        self._write({"k": "run", "run": run_id, "names": self._names, **header, "started": now()})
+
+    def trial(
+        self,
+        number: int,
+        trial: Trial,
+        result: Result,
+        *,
+        fidelity: float | None,
+        full_cost: float,
+        budget_used: float,
+        ask_seconds: float,
+        evaluate_seconds: float,
+        start: float,
+        end: float,
+        worker: int,
+        over_budget: bool,
+    ) -> None:
+        """One finished evaluation; ``full_cost``: what it would have cost without continuation."""
+        ok = result.status is Status.OK
+        config, cost, more = trial.config, result.cost, None
+        if not ok or over_budget or trial.info or result.extra or result.constraints:
+            more = _more(trial, result, over_budget)
+        elif trial.continues is not None:
+            more = {"continues": trial.continues}
+        if cost != full_cost:
+            more = {**(more or {}), "full_cost": full_cost}
+        self._bytes(
+            orjson.dumps(
+                (
+                    number,
+                    result.status,
+                    [config.get(name) for name in self._names],
+                    fidelity,
+                    result.values if ok else None,
+                    cost,
+                    budget_used,
+                    round(ask_seconds, 7),
+                    round(evaluate_seconds, 7),
+                    start,
+                    end,
+                    worker,
+                    more,
+                ),
+                default=str,
+                option=orjson.OPT_SERIALIZE_NUMPY,
+            )
+        )
+
+    def copy(self, line: bytes) -> None:
+        """A trial that an earlier attempt finished, as it stands there."""
+        self._bytes(line)
+
+    def done(self, run_id: str, status: Status, error: str, n_trials: int) -> None:
+        self._write(
+            {"k": "done", "run": run_id, "status": status, "error": error, "n": n_trials}
+            | {"ended": now()}
+        )
+
+    def verdict(self, attempt: str, run_id: str, status: Status, error: str) -> None:
+        """How a run of another attempt ended, whose worker died over it."""
+        self._write(
+            {"k": "done", "run": run_id, "attempt": attempt, "status": status, "error": error}
+            | {"ended": now()}
+        )
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _write(self, data: Mapping[str, Any]) -> None:
+        self._bytes(orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY))
+
+    def _bytes(self, line: bytes) -> None:
+        data = line + b"\n"
+        try:
+            written = os.write(self._file, data)
+            while written < len(data):  # short only when the disk is about to be full
+                written += os.write(self._file, data[written:])
+        except OSError as error:
+            raise DiskFull(f"cannot write the log {self.path}: {error.strerror}") from None
+
+
+def _more(trial: Trial, result: Result, over_budget: bool) -> dict[str, Any]:
+    more: dict[str, Any] = {}
+    if over_budget:
+        more["over_budget"] = True
+    if trial.continues is not None:
+        more["continues"] = trial.continues
+    if result.constraints:
+        more["constraints"] = [encode_float(c) for c in result.constraints]
+    if trial.info:
+        more["info"] = trial.info
+    if result.extra:
+        more["extra"] = dict(result.extra)
+    if not result.ok:
+        more["error"] = result.error
+    return more
+
+
+def encode_float(x: float) -> float | str:
+    """JSON has no nan and no infinity: they travel as the strings ``nan``, ``inf``, ``-inf``."""
+    return x if math.isfinite(x) else repr(float(x))
+
+
+def provenance() -> dict[str, Any]:
+    """What a result depends on besides its configuration."""
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "pid_start": process_start(os.getpid()),
+        "cpu": _cpu(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", "0") or 0),
+        "python": platform.python_version(),
+        "carps_like": __version__,
+        "git": os.environ.get("CARPS_LIKE_GIT_COMMIT", ""),
+        "at": now(),
+    }
+
+
+def process_start(pid: int) -> int:
+    """When a process began, in clock ticks since boot: tells a reused number; 0 if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+@cache
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def git_commit(folder: Path) -> str:
+    """Commit of the repository that holds ``folder``, with ``+`` if modified; empty if none."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,248 @@
+"""Search spaces as plain data: checking, sampling, and the unit cube.
+
+A space is a ``ConfigSpace.ConfigurationSpace``; configurations are plain dicts of native values
+with inactive hyperparameters absent. Building a ``ConfigSpace.Configuration`` per trial costs
+more than many objectives (90 us), so what every trial needs is compiled here once per space.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from carps_like.errors import BadValue, did_you_mean
+from carps_like.trial import Configuration, Value
+
+if TYPE_CHECKING:
+    from ConfigSpace import ConfigurationSpace
+
+ParamKind = Literal["float", "int", "categorical", "ordinal", "constant"]
+
+
+@dataclass(frozen=True)
+class Param:
+    """One hyperparameter as plain data, what an adapter needs to translate it."""
+
+    name: str
+    kind: ParamKind
+    lower: float = 0.0  # int for integers
+    upper: float = 0.0
+    log: bool = False
+    choices: tuple[Value, ...] = ()  # categorical and ordinal; a constant has one
+    default: Value = 0
+    prior: tuple[float, float] | None = None  # an expert's mean and standard deviation
+    weights: tuple[float, ...] | None = None  # an expert's probabilities of the choices
+    parents: tuple[str, ...] = ()  # hyperparameters that decide whether it is active
+
+    @property
+    def n_values(self) -> float:
+        """Number of different values; inf for a float."""
+        if self.kind == "float":
+            return math.inf
+        return self.upper - self.lower + 1 if self.kind == "int" else len(self.choices)
+
+    def to_unit(self, value: Value) -> float:
+        """Position in [0, 1]; a choice or an integer lies in the middle of its cell."""
+        if self.kind in ("float", "int"):
+            lower, upper = self._ends()
+            x = math.log(float(value)) if self.log else float(value)
+            return min(1.0, max(0.0, (x - lower) / (upper - lower) if upper > lower else 0.5))
+        return (self.choices.index(value) + 0.5) / len(self.choices)
+
+    def from_unit(self, x: float) -> Value:
+        """The value at ``x`` in [0, 1]; the inverse of :meth:`to_unit` for what it returns."""
+        if self.kind in ("float", "int"):
+            lower, upper = self._ends()
+            y = lower + x * (upper - lower)
+            y = math.exp(y) if self.log else y
+            if self.kind == "int":
+                return int(min(self.upper, max(self.lower, math.floor(y + 0.5))))
+            return min(self.upper, max(self.lower, y))
+        n = len(self.choices)
+        return self.choices[min(n - 1, max(0, int(x * n)))]
+
+    def _ends(self) -> tuple[float, float]:
+        half = 0.5 if self.kind == "int" else 0.0
+        lower, upper = self.lower - half, self.upper + half
+        return (math.log(lower), math.log(upper)) if self.log else (lower, upper)
+
+
+def native(value: Any) -> Value:
+    """``value`` without numpy: ``numpy.str_`` and numpy scalars become Python's own."""
+    plain: Value = value.item() if isinstance(value, np.generic) else value
+    return plain
+
+
+def params(space: ConfigurationSpace) -> tuple[Param, ...]:
+    """The hyperparameters of ``space``, in its own order (parents before children)."""
+    from carps_like import configspace
+
+    return configspace.params(space)
+
+
+def count(space: ConfigurationSpace) -> dict[str, int]:
+    """The counts that a :class:`~carps_like.description.TaskDescription` declares."""
+    from carps_like import configspace
+
+    return configspace.count(space)
+
+
+def without_priors(space: ConfigurationSpace) -> ConfigurationSpace:
+    """A copy in which every distribution is uniform (log-uniform where the scale is log)."""
+    from carps_like import configspace
+
+    return configspace.without_priors(space)
+
+
+class Checker:
+    """Tells whether a plain dict is a legal configuration of a space, cheaply.
+
+    Args:
+        space: the search space.
+        where: what error messages call it, usually the task's name.
+    """
+
+    def __init__(self, space: ConfigurationSpace, where: str = "space") -> None:
+        from carps_like import configspace
+
+        self.where = where
+        self.params = configspace.params(space)
+        self.by_name = {p.name: p for p in self.params}
+        self._conditions = {name: test for name, (_, test) in configspace.conditions(space).items()}
+        self._forbidden = [(str(c), configspace.clause_test(c)) for c in space.forbidden_clauses]
+        self._plain = not self._conditions and not self._forbidden
+        self._floats: list[tuple[str, float, float]] | None = None
+        if self._plain and all(p.kind == "float" for p in self.params):
+            self._floats = [(p.name, p.lower, p.upper) for p in self.params]
+
+    def check(self, config: Configuration) -> None:
+        """Raise :class:`BadValue`, naming the hyperparameter, unless ``config`` is legal."""
+        if self._floats is not None and len(config) == len(self._floats):
+            try:
+                for name, lower, upper in self._floats:
+                    value = config[name]
+                    if value.__class__ is not float or not lower <= value <= upper:
+                        break
+                else:
+                    return
+            except KeyError:
+                pass
+        self._check(config)
+
+    def _check(self, config: Configuration) -> None:
+        for name in config:
+            if name not in self.by_name:
+                hint = did_you_mean(str(name), self.by_name)
+                raise BadValue(f"{self.where} has no hyperparameter {name!r}{hint}")
+        active: dict[str, Value] = {}
+        for param in self.params:
+            test = self._conditions.get(param.name)
+            if test is not None and not test(active):
+                if param.name in config:
+                    raise BadValue(
+                        f"hyperparameter {param.name!r} of {self.where} is inactive "
+                        "in this configuration and must be absent"
+                    )
+                continue
+            if param.name not in config:
+                raise BadValue(f"hyperparameter {param.name!r} of {self.where} is missing")
+            value = config[param.name]
+            problem = _problem(param, value)
+            if problem:
+                raise BadValue(f"hyperparameter {param.name}={value!r} of {self.where} {problem}")
+            active[param.name] = value
+        clause = self.forbidden(config)
+        if clause:
+            raise BadValue(f"configuration of {self.where} is forbidden by {clause}")
+
+    def forbidden(self, config: Configuration) -> str:
+        """The first clause that forbids ``config``, in words; empty when none does."""
+        return next((text for text, test in self._forbidden if test(config)), "")
+
+    def is_active(self, name: str, config: Configuration) -> bool:
+        """Whether ``name`` is active, given the values in ``config`` of those before it."""
+        test = self._conditions.get(name)
+        return test is None or test(config)
+
+    def active(self, values: Configuration) -> dict[str, Value]:
+        """``values`` without the hyperparameters that its conditions switch off."""
+        if not self._conditions:
+            return dict(values)
+        kept: dict[str, Value] = {}
+        for param in self.params:
+            test = self._conditions.get(param.name)
+            if (test is None or test(kept)) and param.name in values:
+                kept[param.name] = values[param.name]
+        return kept
+
+    def default(self) -> dict[str, Value]:
+        """The default configuration: every hyperparameter's default, inactive ones absent."""
+        return self.active({p.name: p.default for p in self.params})
+
+
+def _problem(param: Param, value: Any) -> str:
+    if param.kind == "float":
+        if isinstance(value, bool) or not isinstance(value, float | int):
+            return f"must be a float, not {type(value).__name__}"
+        if not param.lower <= value <= param.upper:
+            return f"is outside [{param.lower:g}, {param.upper:g}]"
+    elif param.kind == "int":
+        if isinstance(value, bool) or not isinstance(value, int):
+            return f"must be an int, not {type(value).__name__}"
+        if not param.lower <= value <= param.upper:
+            return f"is outside [{param.lower:g}, {param.upper:g}]"
+    elif not any(value == choice and type(value) is type(choice) for choice in param.choices):
+        near = did_you_mean(str(value), [str(c) for c in param.choices])
+        return f"is none of {', '.join(map(repr, param.choices))}{near}"
+    return ""
+
+
+class Cube:
+    """The unit cube of a space: one coordinate per hyperparameter that is not constant.
+
+    Conditional spaces are flattened: every hyperparameter has a coordinate, and those that turn
+    out inactive are dropped from the configuration.
+    """
+
+    def __init__(self, space: ConfigurationSpace | Checker) -> None:
+        self.checker = space if isinstance(space, Checker) else Checker(space)
+        self.params: tuple[Param, ...] = tuple(
+            p for p in self.checker.params if p.kind != "constant"
+        )
+        self._constants = {p.name: p.default for p in self.checker.params if p.kind == "constant"}
+
+    @property
+    def dimension(self) -> int:
+        return len(self.params)
+
+    def config(self, x: Iterable[float]) -> dict[str, Value]:
+        """The configuration at ``x`` in [0, 1]^dimension; clauses may still forbid it."""
+        values = {p.name: p.from_unit(float(u)) for p, u in zip(self.params, x, strict=True)}
+        return self.checker.active(values | self._constants if self._constants else values)
+
+    def point(self, config: Configuration) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Where ``config`` lies, shape (dimension,); the default's place for what is inactive."""
+        return np.array([p.to_unit(config.get(p.name, p.default)) for p in self.params])
+
+
+class Sampler:
+    """Independent samples, uniform on each hyperparameter's scale (log where it says so)."""
+
+    TRIES = 10_000  # rejections in a row before a space counts as forbidden throughout
+
+    def __init__(self, space: ConfigurationSpace | Checker, seed: int) -> None:
+        self.cube = Cube(space)
+        self._rng = np.random.default_rng(seed)
+
+    def sample(self) -> dict[str, Value]:
+        """One legal configuration; raises :class:`BadValue` if none is found."""
+        for _ in range(self.TRIES):
+            config = self.cube.config(self._rng.random(self.cube.dimension).tolist())
+            if not self.cube.checker.forbidden(config):
+                return config
+        where = self.cube.checker.where
+        raise BadValue(f"no legal configuration of {where} in {self.TRIES} samples")

@@ -1,0 +1,211 @@
+"""A results folder: finding what ran in its logs, and deciding which attempt counts.
+
+::
+
+    results/demo/
+        logs/<attempt>.jsonl    what happened, one file per worker attempt; never changed
+        plans/plan-g000.jsonl.gz what was to be done, immutable generations
+        claims/g000/...         which attempt took which chunk
+        runs.parquet, trials.parquet   made from the logs by `compact`, at any time
+
+The rule where one run was executed several times: a finished execution beats an unfinished one, a
+later round (``--force``, ``retry``) an earlier one, ``ok`` a failure; then the one that ended first
+counts. Of several unfinished ones of a round it is the longest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from carps_like import schema
+from carps_like.errors import BadResults
+from carps_like.trial import Status
+
+LOGS, PLANS, CLAIMS = "logs", "plans", "claims"
+
+
+@dataclass(slots=True)
+class Execution:
+    """One run as one attempt executed it: where it stands in the log, and how it ended."""
+
+    run_id: str
+    path: Path
+    header: Mapping[str, Any]
+    begin: int  # offset of its first trial line
+    end: int = 0  # offset after its last complete line
+    n_trials: int = 0
+    status: str = ""  # empty: not finished
+    error: str = ""
+    ended: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Ended by itself; a run that was killed from outside is still to be done."""
+        return bool(self.status) and self.status != Status.KILLED
+
+    @property
+    def round(self) -> int:
+        """0, and one more each time that the run was forced or retried."""
+        return int(self.header.get("round") or 0)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Order of preference, the best first: see the module's rule."""
+        if not self.finished:
+            return (1, -self.round, -self.n_trials, self.path.name)
+        return (0, -self.round, self.status != Status.OK, self.ended, self.path.name)
+
+
+@dataclass(slots=True)
+class LogFile:
+    """What is known of one log so far; :meth:`Index.refresh` reads on from ``offset``."""
+
+    path: Path
+    offset: int = 0
+    attempt: Mapping[str, Any] = field(default_factory=dict)
+    current: Execution | None = None
+
+
+class Index:
+    """The executions in a folder's logs, kept up to date by reading only what was appended."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: dict[Path, LogFile] = {}
+        self.executions: dict[str, list[Execution]] = {}
+        self.n_trials = 0
+        self.n_done = 0  # done lines and verdicts read
+        self._verdicts: list[Mapping[str, Any]] = []
+
+    def refresh(self) -> Index:
+        """Read what the logs gained; a torn last line waits until it is whole."""
+        try:
+            paths = sorted((self.folder / LOGS).glob("*.jsonl"))
+        except OSError as error:
+            raise BadResults(f"cannot read {self.folder / LOGS}: {error.strerror}") from None
+        for path in paths:
+            log = self.files.get(path)
+            if log is None:
+                log = self.files[path] = LogFile(path)
+            if path.stat().st_size > log.offset:
+                self._read(log)
+        self._verdicts = [v for v in self._verdicts if not self._judge(v)]
+        return self
+
+    def _read(self, log: LogFile) -> None:
+        with log.path.open("rb") as file:
+            file.seek(log.offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                start, log.offset = log.offset, log.offset + len(line)
+                if line.startswith(b"["):
+                    if log.current is not None:
+                        log.current.n_trials += 1
+                        log.current.end = log.offset
+                        self.n_trials += 1
+                elif line.startswith(b"{"):
+                    self._event(log, _json(line, log.path, start))
+
+    def _event(self, log: LogFile, data: Mapping[str, Any]) -> None:
+        kind = data.get("k")
+        if kind == "attempt":
+            check_version(data.get("schema"), log.path)
+            log.attempt = data
+        elif kind == "run":
+            run = Execution(str(data.get("run")), log.path, data, log.offset, log.offset)
+            log.current = run
+            self.executions.setdefault(run.run_id, []).append(run)
+        elif kind == "done":
+            self.n_done += 1
+            self._done(log, data)
+
+    def _done(self, log: LogFile, data: Mapping[str, Any]) -> None:
+        if "attempt" in data:  # a supervisor's word on a worker that died: see `AttemptLog.verdict`
+            self._verdicts.append(data)
+        elif log.current is not None and log.current.run_id == data.get("run"):
+            _end(log.current, data)
+            log.current = None
+
+    def _judge(self, verdict: Mapping[str, Any]) -> bool:
+        """Apply a verdict to the execution that it names; false while that is not read yet."""
+        for execution in self.executions.get(str(verdict.get("run")), ()):
+            if execution.path.stem == verdict["attempt"] and not execution.finished:
+                _end(execution, verdict)
+                return True
+        return False
+
+    def best(self, run_id: str) -> Execution | None:
+        """The execution that counts."""
+        return min(self.executions.get(run_id, ()), key=lambda e: e.key, default=None)
+
+    def finished(self, run_id: str) -> bool:
+        return any(e.finished for e in self.executions.get(run_id, ()))
+
+    def longest(self, run_id: str, round_: int) -> Execution | None:
+        """The execution of a round with the most trials to replay from."""
+        found = [e for e in self.executions.get(run_id, ()) if e.round == round_]
+        return max(found, key=lambda e: e.n_trials, default=None)
+
+    def winners(self) -> Iterator[Execution]:
+        for run_id in self.executions:
+            best = self.best(run_id)
+            if best is not None:
+                yield best
+
+
+def _end(execution: Execution, data: Mapping[str, Any]) -> None:
+    execution.status = str(data.get("status"))
+    execution.error, execution.ended = str(data.get("error") or ""), str(data.get("ended") or "")
+
+
+def _json(line: bytes, path: Path, offset: int) -> Mapping[str, Any]:
+    try:
+        data = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        raise BadResults(f"{path}: the line at byte {offset} is not JSON") from None
+    return data if isinstance(data, dict) else {}
+
+
+def check_version(found: Any, path: Path) -> None:
+    """Raise :class:`BadResults` unless this version can read what ``path`` holds."""
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise BadResults(f"{path} names no schema version: not a file of carps-like")
+    if found > schema.VERSION:
+        raise BadResults(
+            f"{path} has schema version {found}, this carps-like reads up to {schema.VERSION}: "
+            "install a newer carps-like"
+        )
+
+
+def trial_lines(execution: Execution) -> list[bytes]:
+    """The raw trial lines of an execution, in order, without line ends."""
+    with execution.path.open("rb") as file:
+        file.seek(execution.begin)
+        data = file.read(execution.end - execution.begin)
+    return [line for line in data.split(b"\n") if line.startswith(b"[")]
+
+
+def is_results(folder: Path) -> bool:
+    """Whether ``folder`` holds results: logs, or compacted tables."""
+    return (
+        (folder / LOGS).is_dir()
+        or (folder / "trials.parquet").exists()
+        or (folder / "trials").is_dir()
+    )
+
+
+def check_results(folders: Iterable[Path]) -> None:
+    """Raise :class:`BadResults` for the first that is not a results folder."""
+    for folder in folders:
+        if not folder.exists():
+            raise BadResults(f"there is no results folder {str(folder)!r}")
+        if not folder.is_dir() or not is_results(folder):
+            raise BadResults(
+                f"{str(folder)!r} is not a results folder: it has no logs and no tables"
+            )

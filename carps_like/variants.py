@@ -1,0 +1,103 @@
+"""Optimizer variants: a named adapter class with options, one small YAML file each."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from carps_like.description import TaskDescription
+from carps_like.errors import BadValue, CarpsLikeError, MissingLibrary, Unsupported, did_you_mean
+from carps_like.interface import Capabilities, Optimizer, require
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+RESERVED = frozenset({"name", "_target_", "defaults"})
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A named configuration of an optimizer; ``options`` that are ``None`` keep its default."""
+
+    name: str
+    target: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], name: str = "") -> Variant:
+        """A variant from its configuration: ``name``, ``_target_`` and options side by side."""
+        target = data.get("_target_")
+        if not isinstance(target, str) or not target:
+            raise BadValue(f"optimizer {data.get('name', name)!r} has no _target_")
+        options = {str(k): v for k, v in data.items() if k not in RESERVED}
+        return cls(str(data.get("name") or name or target.rpartition(".")[2]), target, options)
+
+    @property
+    def adapter(self) -> type[Optimizer]:
+        """The adapter class; its library is not imported yet."""
+        from carps_like.registry import load_target
+
+        found = load_target(self.target, Optimizer)
+        if not isinstance(found, type):
+            raise BadValue(f"_target_ {self.target!r} of optimizer {self.name!r} is not a class")
+        return found
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.adapter.capabilities
+
+    def missing(self) -> CarpsLikeError | None:
+        """What keeps it from running here, as the error that would be raised."""
+        try:
+            require(self.adapter.requires, self.adapter.extra, f"optimizer {self.name!r}")
+        except MissingLibrary as error:
+            return error
+        return None
+
+    def problem(self, task: TaskDescription) -> str:
+        """Why it cannot take ``task``; empty when it can."""
+        problem = self.capabilities.problem(task)
+        if not problem and self.capabilities.needs_trials and task.budget.trials is None:
+            problem = "plans ahead: it needs budget.trials"
+        return problem
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Raise :class:`BadValue` for an option that the adapter does not have."""
+        parameters = inspect.signature(self.adapter.__init__).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return
+        known = [n for n in parameters if n not in ("self", "task", "seed")]
+        for name in options:
+            if name not in known:
+                hint = did_you_mean(name, known, f"it has {', '.join(known) or 'none'}")
+                raise BadValue(f"optimizer {self.name!r} has no option {name!r}{hint}")
+
+    def build(self, task: TaskDescription, seed: int, **more: Any) -> Optimizer:
+        """The optimizer for ``task``; raises :class:`Unsupported` or :class:`MissingLibrary`."""
+        missing = self.missing()
+        if missing is not None:
+            raise missing
+        problem = self.problem(task)
+        if problem:
+            raise Unsupported(f"optimizer {self.name!r} cannot run task {task.name!r}: {problem}")
+        options = {**self.options, **more}
+        self.check_options(options)
+        given = {k: v for k, v in options.items() if v is not None}
+        return self.adapter(task, seed, **given)
+
+
+@cache
+def shipped_variants() -> Mapping[str, Variant]:
+    """The variants of ``configs/optimizer``, by name."""
+    folder = files("carps_like.configs") / "optimizer"
+    found = {}
+    for file in folder.iterdir():
+        if file.name.endswith(".yaml"):
+            data = yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER)
+            name = file.name.removesuffix(".yaml")
+            found[name] = Variant.of(data, name)
+    return dict(sorted(found.items()))

@@ -1,0 +1,316 @@
+"""A worker: a long-lived process that claims chunks of a plan and runs them, one after another.
+
+Started by the executors with ``PYTHONHASHSEED=0`` and one thread per library; not meant to be
+started by hand. What it may import beyond the project's own adapters is named on its command
+line (``--trust``), never by the results folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from carps_like.budget import Budget
+from carps_like.description import TaskDescription
+from carps_like.engine import Aborted, ReplayMismatch, Run, numbered
+from carps_like.errors import BadResults, CarpsLikeError, Unsupported
+from carps_like.interface import Optimizer, Task, described
+from carps_like.live import Live
+from carps_like.log import AttemptLog, DiskFull, process_start
+from carps_like.plan import Assigned, claim, claimed_by, read_generation
+from carps_like.registry import variants
+from carps_like.sandbox import Sandbox, die_with_parent
+from carps_like.seeds import GlobalSeeds
+from carps_like.spec import Limits, Simulate, Spec, build_task_of, describe_task_of
+from carps_like.store import Execution, Index, trial_lines
+from carps_like.trial import Status
+
+STOPPED = 75  # exit code of a worker that was asked to stop before its work was done
+REFRESH = 1.0  # seconds between looks at what other processes have done
+
+
+class Stop(BaseException):
+    """Raised by the signal handler between two bytecodes: no line of a log is ever cut by it."""
+
+
+@dataclass
+class Job:
+    """What a worker was told on its command line."""
+
+    folder: Path
+    generation: int
+    trusted: Collection[str] = ()  # _target_s of the user's own that may be imported
+    isolate: Collection[str] = ()  # runs whose evaluations go to a child process
+    adopt: Collection[str] = ()  # attempts whose chunks this one finishes
+    deadline: float | None = None  # time.time() after which no run is started
+
+
+def check_target(target: str, trusted: Collection[str]) -> None:
+    """Raise :class:`BadResults` unless a plan's ``_target_`` is ours or the user named it."""
+    ours = {v.target for v in variants().values()}
+    if target not in ours and target not in trusted:
+        raise BadResults(
+            f"the plan asks for {target!r}, which is not part of carps-like; "
+            "if it is yours, run the command that made the plan again"
+        )
+
+
+class Worker:
+    """Runs the chunks that it can claim; see :func:`main`."""
+
+    def __init__(self, job: Job, attempt: str = "") -> None:
+        self.job = job
+        self.chunks = read_generation(job.folder, job.generation)
+        self.index = Index(job.folder).refresh()
+        self._looked = time.monotonic()
+        self.log = AttemptLog(job.folder / "logs", attempt)
+
+    def work(self) -> None:
+        """Claim and run until nothing is left to claim."""
+        adopted = claimed_by(self.job.folder, self.job.generation, self.job.adopt)
+        order = sorted(range(len(self.chunks)), key=lambda c: (c not in adopted, c))
+        for chunk in order:
+            if self._late():
+                return
+            mine = chunk in adopted or claim(
+                self.job.folder, self.job.generation, chunk, self.log.attempt
+            )
+            if mine:
+                self._look()
+                for assigned in self.chunks[chunk]:
+                    if self._late():
+                        return
+                    if self._is_open(assigned):
+                        self.run(assigned)
+
+    def _late(self) -> bool:
+        return self.job.deadline is not None and time.time() >= self.job.deadline
+
+    def _look(self) -> None:
+        self.index.refresh()
+        self._looked = time.monotonic()
+
+    def _is_open(self, assigned: Assigned) -> bool:
+        """Not done, and not being done by a living process of this machine."""
+        if time.monotonic() - self._looked > REFRESH:
+            self._look()
+        executions = self.index.executions.get(assigned.run_id, ())
+        same = [e for e in executions if e.round >= assigned.round]
+        return not any(e.finished or self._alive(e) for e in same)
+
+    def _alive(self, execution: Execution) -> bool:
+        log = self.index.files[execution.path]
+        if log.current is not execution or log.path == self.log.path:
+            return False
+        return alive(log.attempt)
+
+    def run(self, assigned: Assigned) -> None:
+        """Execute one run and log how it ended."""
+        spec = assigned.spec
+        previous = self.index.longest(assigned.run_id, assigned.round)
+        lines = list(numbered(trial_lines(previous))) if previous is not None else []
+        names: Sequence[str] = list(previous.header.get("names") or []) if previous else []
+        targets = [str(spec.optimizer.get("_target_"))]
+        targets += [str(spec.task["_target_"])] if "_target_" in spec.task else []
+        for target in targets:
+            check_target(target, self.job.trusted)
+        isolated = assigned.run_id in self.job.isolate
+        try:
+            execute(spec, self.log, assigned.round, lines, names, isolated=isolated)
+        except ReplayMismatch:
+            execute(spec, self.log, assigned.round, isolated=isolated)
+
+
+def alive(attempt: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote an attempt's first line still runs on this machine."""
+    if attempt.get("host") != os.uname().nodename:
+        return False
+    started = process_start(int(attempt.get("pid") or 0))
+    return started != 0 and started == attempt.get("pid_start")
+
+
+@lru_cache(maxsize=256)
+def _listed(name: str) -> TaskDescription:
+    return describe_task_of({"name": name})
+
+
+def describe_for(spec: Spec, live: Live | None = None) -> TaskDescription:
+    """The task's description with the run's budget; its checker is compiled once per task."""
+    if live is not None and live.task is not None:
+        base = live.task.description
+    elif "_target_" in spec.task:
+        base = describe_task_of(spec.task)
+    else:
+        base = _listed(str(spec.task["name"]))
+    own = replace(base, budget=Budget(**spec.budget))
+    # the checker never changes; the space is made anew, since libraries seed it
+    own.__dict__["checker"] = base.checker
+    return own
+
+
+def execute(
+    spec: Spec,
+    log: AttemptLog,
+    round_: int = 0,
+    lines: Sequence[bytes] = (),
+    names: Sequence[str] = (),
+    *,
+    isolated: bool = False,
+    live: Live | None = None,
+) -> Status:
+    """One run from its spec to its done line; ``lines`` are replayed."""
+    described_task = describe_for(spec, live)
+    variant = spec.variant
+    header = header_of(spec, described_task, round_, live)
+    log.run(spec.run_id, [p.name for p in described_task.checker.params], header)
+    status, error, n_trials = Status.OK, "", 0
+    closers: list[Callable[[], None]] = []
+    try:
+        adapter = live.optimizer if live and live.optimizer else variant.adapter
+        capabilities = adapter.capabilities
+        seeded: Any = GlobalSeeds(spec.seed) if capabilities.global_seeds else nullcontext
+        with seeded():
+            optimizer = _build(live, spec, described_task)
+        closers.append(optimizer.close)
+        evaluate = _evaluator(spec, live, isolated, closers)
+        run = Run(
+            optimizer,
+            described_task,
+            evaluate,
+            log,
+            seed=spec.seed,
+            budget=described_task.budget,
+            simulate=Simulate(**spec.simulate),
+            recorded=lines if capabilities.deterministic else (),
+            names=names,
+            abort_on_failure=spec.on_failure == "abort",
+            seeded=seeded,
+        )
+        try:
+            run.execute()
+        finally:
+            n_trials = run.n_trials
+    except (ReplayMismatch, DiskFull):
+        raise
+    except Aborted as aborted:
+        status, error = aborted.status, str(aborted)
+    except Unsupported as problem:
+        status, error = Status.UNSUPPORTED, str(problem)
+    except CarpsLikeError as problem:
+        status, error = Status.FAILED, described(problem)
+    except MemoryError as problem:
+        status, error = Status.OUT_OF_MEMORY, described(problem)
+    except Exception as problem:
+        status, error = Status.FAILED, described(problem)
+    finally:
+        for close in reversed(closers):
+            try:
+                close()
+            except Exception as problem:
+                status, error = Status.FAILED, error or described(problem)
+    log.done(spec.run_id, status, error, n_trials)
+    return status
+
+
+def _build(live: Live | None, spec: Spec, task: TaskDescription) -> Optimizer:
+    if live is None or live.optimizer is None:
+        return spec.variant.build(task, spec.seed)
+    problem = live.optimizer.capabilities.problem(task)
+    if problem:
+        raise Unsupported(f"{live.optimizer.__name__} cannot run task {task.name!r}: {problem}")
+    return live.optimizer(task, spec.seed, **live.options)
+
+
+def _evaluator(
+    spec: Spec, live: Live | None, isolated: bool, closers: list[Callable[[], None]]
+) -> Any:
+    limits = Limits(**spec.limits)
+    build: Callable[[], Task] = partial(build_task_of, spec.task)
+    if live is not None and live.task is not None:
+        task = live.task
+        build = lambda: task  # noqa: E731
+    if isolated or limits.on_trials:
+        sandbox = Sandbox(build, limits)
+        closers.append(sandbox.close)
+        return sandbox.evaluate
+    return build().evaluate
+
+
+def header_of(
+    spec: Spec, task: TaskDescription, round_: int, live: Live | None = None
+) -> dict[str, Any]:
+    """What the runs table says of a run besides how it ended."""
+    optima = [None if o.optimum is None else o.inside(o.optimum) for o in task.objectives]
+    adapter = live.optimizer if live and live.optimizer else spec.variant.adapter
+    modules = (*adapter.requires, *task.requires)
+    return {
+        "spec": spec.data(),
+        "round": round_,
+        "objectives": [o.name for o in task.objectives],
+        "minimize": [o.minimize for o in task.objectives],
+        "optimum": optima,
+        "reference_point": task.reference_point,
+        "task_type": task.type,
+        "collection": task.collection,
+        "dimension": task.dimension,
+        "max_fidelity": None if task.fidelity is None else task.fidelity.upper,
+        "versions": {m: version_of(m) for m in ("numpy", "ConfigSpace", *modules)},
+    }
+
+
+@lru_cache
+def version_of(module: str) -> str:
+    """Version of the distribution that brings a module; importing nothing."""
+    top = module.partition(".")[0]
+    try:
+        return metadata.version(top)
+    except metadata.PackageNotFoundError:
+        names = metadata.packages_distributions().get(top)
+        return metadata.version(names[0]) if names else ""
+
+
+def stop(number: int, frame: Any) -> None:
+    raise Stop
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="carps_like.worker", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--generation", type=int, required=True)
+    parser.add_argument("--attempt", default="")
+    parser.add_argument("--parent", type=int, default=0, help="end when this process ends")
+    parser.add_argument("--trust", action="append", default=[])
+    parser.add_argument("--path", action="append", default=[], help="appended to sys.path")
+    parser.add_argument("--isolate", action="append", default=[])
+    parser.add_argument("--adopt", action="append", default=[])
+    parser.add_argument("--deadline", type=float, default=None)
+    args = parser.parse_args(argv)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    if args.parent:
+        die_with_parent(args.parent)
+    sys.path.extend(path for path in args.path if path not in sys.path)
+    job = Job(args.folder, args.generation, args.trust, args.isolate, args.adopt, args.deadline)
+    try:
+        worker = Worker(job, args.attempt)
+        worker.work()
+    except Stop:
+        return STOPPED
+    except CarpsLikeError as error:
+        print(f"carps-like: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

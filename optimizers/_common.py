@@ -1,0 +1,92 @@
+"""What several adapters share: options for a library's constructor, and asking until legal."""
+
+from __future__ import annotations
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from carps_like.errors import BadValue, did_you_mean
+from carps_like.interface import Optimizer
+from carps_like.space import Checker
+from carps_like.trial import Result, Trial, Value
+
+TRIES = 1000  # proposals in a row that clauses forbid before a run ends with an error
+PATIENCE = 20  # after so many of them a random legal configuration takes the place, where it can
+
+
+def construct(factory: Callable[..., Any], options: Mapping[str, Any], **fixed: Any) -> Any:
+    """``factory(**fixed, **options)``; what ``options`` leaves out keeps the library's default.
+
+    Raises:
+        BadValue: an option that the library's constructor does not take, with the nearest one.
+    """
+    parameters = inspect.signature(factory).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        known = [name for name in parameters if name not in fixed]
+        for name in options:
+            if name not in known:
+                hint = did_you_mean(name, known, f"it has {', '.join(known)}")
+                raise BadValue(f"{factory.__name__} has no option {name!r}{hint}")
+    return factory(**fixed, **options)
+
+
+def no_legal(where: str) -> BadValue:
+    """The error of an optimizer whose proposals are all forbidden."""
+    return BadValue(f"no legal configuration of {where} in {TRIES} proposals in a row")
+
+
+class Generational(Optimizer):
+    """Base of population methods: a generation is handed out one by one and told back together.
+
+    While trials of a generation are still open, :meth:`ask` waits. A forbidden proposal is not
+    evaluated: it is told with the worst values of its generation.
+    """
+
+    _checker: Checker
+    _points: Sequence[Any] = ()
+    _results: list[Result | None]
+    _next = 0
+    _left = 0
+
+    @abstractmethod
+    def _propose(self) -> Sequence[Any]:
+        """The next generation, in the library's own form."""
+
+    @abstractmethod
+    def _config(self, point: Any) -> dict[str, Value]:
+        """The configuration of a point; clauses may still forbid it."""
+
+    @abstractmethod
+    def _learn(self, points: Sequence[Any], results: Sequence[Result | None]) -> None:
+        """Tell a whole generation; ``None`` stands for a forbidden proposal."""
+
+    def ask(self) -> Trial | None:
+        for _ in range(TRIES):
+            if self._next == len(self._points):
+                if self._left:
+                    return None
+                if len(self._points):
+                    self._learn(self._points, self._results)
+                self._points = self._propose()
+                self._results = [None] * len(self._points)
+                self._next = 0
+            index = self._next
+            self._next += 1
+            config = self._config(self._points[index])
+            if not self._checker.forbidden(config):
+                self._left += 1
+                return Trial(config, tag=index)
+        raise no_legal(self._checker.where)
+
+    def tell(self, trial: Trial, result: Result) -> None:
+        self._results[trial.tag] = result
+        self._left -= 1
+
+
+def values_of(results: Sequence[Result | None]) -> list[tuple[float, ...]]:
+    """Values to minimise; a forbidden proposal (``None``) has the worst of each objective."""
+    known = [r.values for r in results if r is not None]
+    worst = tuple(max(column) for column in zip(*known, strict=True)) if known else (0.0,)
+    return [worst if r is None else r.values for r in results]

@@ -1,0 +1,121 @@
+"""SMAC3 (Lindauer et al., 2022): its facades, driven by ask and tell.
+
+SMAC takes the ConfigSpace as it is: conditions, forbidden clauses and ordinals are its own. It
+always writes a folder; here a temporary one, removed on close and at exit. Its proposals depend
+on ``PYTHONHASHSEED``, which the workers fix.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from copy import deepcopy
+from inspect import signature
+from pathlib import Path
+from typing import Any, ClassVar
+
+from carps_like.description import TaskDescription
+from carps_like.errors import BadValue, did_you_mean
+from carps_like.interface import Capabilities, Exhausted, Optimizer
+from carps_like.space import native, without_priors
+from carps_like.trial import Result, Trial
+
+_COMPONENTS = (
+    "model",
+    "acquisition_function",
+    "acquisition_maximizer",
+    "initial_design",
+    "random_design",
+    "intensifier",
+    "config_selector",
+)
+
+
+def smac_space(task: TaskDescription, priors: bool) -> Any:
+    """A copy of the task's space for SMAC, which seeds it; without priors unless asked for.
+
+    A constant on which others are conditional becomes a choice of one: ConfigSpace loses such
+    children when it deactivates what is inactive.
+    """
+    space = deepcopy(task.space) if priors else without_priors(task.space)
+    parents = {name for p in task.checker.params for name in p.parents}
+    if not any(p.kind == "constant" and p.name in parents for p in task.checker.params):
+        return space
+    data = space.to_serialized_dict()
+    for h in data["hyperparameters"]:
+        if h["type"] == "constant" and h["name"] in parents:
+            value = h.pop("value")
+            h.update(type="categorical", choices=[value], default_value=value, weights=None)
+    return type(space).from_serialized_dict(data)
+
+
+class _Smac(Optimizer):
+    """One facade. An option goes to the component whose ``get_...`` method takes it."""
+
+    capabilities = Capabilities(conditions="native", forbidden="native", needs_trials=True)
+    requires = ("smac",)
+    extra = "smac"
+    facade: ClassVar[str]
+
+    def __init__(self, task: TaskDescription, seed: int, **options: Any) -> None:
+        import smac
+        from smac.runhistory.enumerations import StatusType
+
+        self._status = StatusType
+        folder = Path(tempfile.mkdtemp(prefix="carps-like-smac-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, folder, True)
+        scenario = smac.Scenario(
+            smac_space(task, priors=self.capabilities.priors != "no"),
+            objectives=[o.name for o in task.objectives] if len(task.objectives) > 1 else "cost",
+            deterministic=True,
+            n_trials=task.budget.trials,
+            output_directory=folder,
+            seed=seed,
+            **self._scenario(task),
+        )
+        facade = getattr(smac, self.facade)
+        parts = self._parts(facade, scenario, options)
+        self._smac = facade(scenario, None, overwrite=True, logging_level=False, **parts)
+
+    def _scenario(self, task: TaskDescription) -> dict[str, Any]:
+        """Further arguments of the scenario."""
+        return {}
+
+    def _parts(self, facade: Any, scenario: Any, options: dict[str, Any]) -> dict[str, Any]:
+        parts, known = {}, []
+        left = dict(options)
+        for name in _COMPONENTS:
+            make = getattr(facade, f"get_{name}")
+            takes = [p for p in signature(make).parameters if p != "scenario"]
+            known += takes
+            given = {k: left.pop(k) for k in takes if k in left}
+            if given:
+                parts[name] = make(scenario, **given)
+        for name in left:
+            hint = did_you_mean(name, known, f"it has {', '.join(known)}")
+            raise BadValue(f"{self.facade} has no option {name!r}{hint}")
+        return parts
+
+    def ask(self) -> Trial | None:
+        try:
+            info = self._smac.ask()
+        except StopIteration:  # it found no configuration that is new
+            raise Exhausted from None
+        return Trial({k: native(v) for k, v in dict(info.config).items()}, tag=info)
+
+    def tell(self, trial: Trial, result: Result) -> None:
+        from smac.runhistory.dataclasses import TrialValue
+
+        cost = result.value if len(result.values) == 1 else list(result.values)
+        status = self._status.SUCCESS if result.ok else self._status.CRASHED
+        self._smac.tell(trial.tag, TrialValue(cost, status=status), save=False)
+
+    def close(self) -> None:
+        self._remove()
+
+
+class Hpo(_Smac):
+    """Random forest and log expected improvement, for hyperparameter optimization."""
+
+    facade = "HyperparameterOptimizationFacade"

@@ -1,0 +1,275 @@
+"""YAHPO Gym (Pfisterer et al., 2022): neural surrogates of real hyperparameter optimization.
+
+The networks are read by our own reader. One evaluation is one row through the network, always:
+batched rows differ in the last bits, and a replay would not meet its log again. Version 1 names
+its scenarios as YAHPO does; those of version 2 end in ``_v2``, those of 1.9 begin with ``fair_``.
+Outputs are bit for bit those of ``yahpo_gym`` 1.0.2.
+
+The instance, the fidelity and ``repl`` (fixed at 10) are inputs of the network but no
+hyperparameters. ``f1`` is no objective: it is nearly constant on half of the instances.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from carps_like.budget import Budget
+from carps_like.description import Fidelity, Objective, TaskDescription
+from carps_like.errors import MissingData
+from carps_like.interface import Task
+from carps_like.registry import Collection
+from carps_like.tasks import _jsonspace
+from carps_like.tasks._data import SHIPPED, checked, user_folder
+from carps_like.trial import Configuration, Outcome
+
+if TYPE_CHECKING:
+    from ConfigSpace import ConfigurationSpace
+
+TYPES = ("bb", "mf", "mo", "momf")
+_GET = "git clone https://github.com/slds-lmu/yahpo_data and name it with data=PATH"
+_SOURCE = "best known: 2,000 evaluations of scripts/yahpo_statistics.py"
+_REPL = 10  # cross-validation folds that the score is averaged over
+_UNITS = {"time": "s", "runtime": "s", "timetrain": "s", "memory": "MB"}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One network with its spaces and instances; ``meta`` is its entry in ``scenarios.json``."""
+
+    key: str
+    folder: Path
+    meta: Mapping[str, Any]
+
+    @property
+    def model(self) -> Path:
+        return self.folder / str(self.meta["files"][2])
+
+    @cached_property
+    def config_space(self) -> dict[str, Any]:
+        return _read(self.folder / self.meta["files"][0])
+
+    @cached_property
+    def encoding(self) -> dict[str, dict[Any, int]]:
+        return _read(self.folder / self.meta["files"][1])
+
+    @cached_property
+    def parameters(self) -> dict[str, dict[str, Any]]:
+        return {h["name"]: h for h in self.config_space["hyperparameters"]}
+
+    @cached_property
+    def instances(self) -> tuple[str, ...]:
+        if self.meta["instance"] is None:
+            return ("CIFAR10",)
+        return tuple(sorted(self.parameters[self.meta["instance"]]["choices"], key=int))
+
+    @cached_property
+    def removed(self) -> tuple[str, ...]:
+        """Inputs of the network that are no hyperparameters."""
+        return tuple(n for n in (self.meta["instance"], self.meta["fidelity"], "repl") if n)
+
+    @cached_property
+    def counts(self) -> dict[str, Any]:
+        return _jsonspace.counts(self.config_space, self.removed)
+
+    @cached_property
+    def trials(self) -> int:
+        """The budget of YAHPO's own suites: 20 + 40 sqrt(number of hyperparameters)."""
+        return math.ceil(20 + 40 * math.sqrt(sum(self.counts.values())))
+
+    @cached_property
+    def fidelity(self) -> Fidelity:
+        name = self.meta["fidelity"]
+        data = self.parameters[name]
+        if name == "epoch":
+            law = "the network's own time, cumulative over the epochs"
+            return Fidelity(name, data["lower"], data["upper"], True, "epochs", law)
+        law = "the network's own time, of a training from scratch"
+        ends = (float(data["lower"]), float(data["upper"]))
+        return Fidelity(name, *ends, unit="share of the data", cost_law=law, continuable=False)
+
+    def objective(self, name: str, instance: str) -> Objective:
+        """Best and worst known values are those of ``statistics.json``, where it has them."""
+        minimize = name not in self.meta["maximized"]
+        known = _statistics().get(self.key, {}).get(instance, {}).get(name)
+        best, worst = known if known else (None, None)
+        unit = _UNITS.get(name, "%" if self.key in ("lcbench", "nb301") else "")
+        return Objective(name, minimize, unit, optimum=best, reference=worst, penalty=worst)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MissingData(f"YAHPO file {path} cannot be read ({error}): {_GET}") from None
+    return data
+
+
+@cache
+def _metadata() -> dict[str, dict[str, Any]]:
+    return _read(SHIPPED / "yahpo" / "scenarios.json")
+
+
+@cache
+def _statistics() -> dict[str, dict[str, dict[str, Any]]]:
+    """Scenario -> instance -> output -> [best known, worst known]; also ``cost``, seconds."""
+    return _read(SHIPPED / "yahpo" / "statistics.json")
+
+
+def scenarios() -> Mapping[str, Scenario]:
+    """What the user's folder and the package offer, by key."""
+    return _scenarios(user_folder())
+
+
+@cache
+def _scenarios(user: Path | None) -> Mapping[str, Scenario]:
+    roots = [SHIPPED / name for name in ("yahpo", "yahpo_v1_9", "yahpo_v2")]
+    if user is not None:
+        roots = [user, user / "yahpo_data", *(user / root.name for root in roots), *roots]
+    found = {}
+    for key, meta in _metadata().items():
+        folders = [root / key.removesuffix("_v2") for root in roots]
+        here = [f for f in folders if (f / meta["files"][0]).is_file()]
+        complete = [f for f in here if (f / meta["files"][2]).is_file()]
+        if here:
+            found[key] = Scenario(key, (complete or here)[0], meta)
+    return found
+
+
+@cache
+def _space(key: str) -> ConfigurationSpace:
+    found = scenarios()[key]
+    return _jsonspace.space(found.config_space, found.removed)
+
+
+@cache
+def _session(model: Path) -> Any:
+    """One session per process and model file, on one thread: more threads cost more CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(
+            str(checked(model)), options, providers=["CPUExecutionProvider"]
+        )
+    except MissingData:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise MissingData(f"model file {model} cannot be read ({reason}): {_GET}") from None
+
+
+class YahpoTask(Task):
+    """One instance of a scenario. ``cost`` is the network's own prediction of the time."""
+
+    def __init__(self, description: TaskDescription) -> None:
+        self.description = description
+        key, instance = description.metadata["scenario"], description.metadata["instance"]
+        scenario = scenarios()[key]
+        meta = scenario.meta
+        self._session = _session(scenario.model)
+        self._cat = np.zeros((1, len(meta["categorical"])), np.int32)
+        self._cont = np.zeros((1, len(meta["continuous"])), np.float32)
+        names = [i.name for i in self._session.get_inputs()]
+        self._inputs = {names[0]: self._cat, names[1]: self._cont}
+        self._outputs = [self._session.get_outputs()[0].name]
+        self._codes = [
+            (j, name, scenario.encoding[name])
+            for j, name in enumerate(meta["categorical"])
+            if name not in scenario.removed
+        ]
+        self._numbers = [
+            (j, name) for j, name in enumerate(meta["continuous"]) if name not in scenario.removed
+        ]
+        fixed = {meta["instance"]: instance, "repl": _REPL}
+        for j, name in enumerate(meta["categorical"]):
+            if name in fixed:
+                self._cat[0, j] = scenario.encoding[name][str(fixed[name])]
+        for j, name in enumerate(meta["continuous"]):
+            if name in fixed:
+                self._cont[0, j] = fixed[name]
+        self._fidelity = meta["continuous"].index(meta["fidelity"])
+        self._full = scenario.fidelity.upper
+        self._wanted = [(o.name, meta["outputs"].index(o.name)) for o in description.objectives]
+        self._runtime = [meta["outputs"].index(name) for name in meta["runtime"]]
+
+    def __reduce__(self) -> Any:
+        return YahpoTask, (self.description,)
+
+    def compute(
+        self, config: Configuration, fidelity: float | None, seed: int | None, state: Any
+    ) -> Outcome:
+        cat, cont = self._cat[0], self._cont[0]
+        for j, name, codes in self._codes:
+            cat[j] = codes[config[name]] if name in config else 0  # 0 is "#na#"
+        for j, name in self._numbers:
+            cont[j] = config.get(name, 0.0)
+        cont[self._fidelity] = self._full if fidelity is None else fidelity
+        row = self._session.run(self._outputs, self._inputs)[0][0].tolist()
+        cost = sum([max(0.0, row[i]) for i in self._runtime])
+        return Outcome({name: row[i] for name, i in self._wanted}, cost)
+
+
+class Yahpo(Collection):
+    name, requires = "yahpo", ("onnxruntime",)
+
+    def names(self) -> Iterator[str]:
+        for key, scenario in scenarios().items():
+            for instance in scenario.instances:
+                for kind in TYPES:
+                    yield f"yahpo-{key}-{instance}-{kind}"
+
+    def describe(self, name: str) -> TaskDescription:
+        parts = name.split("-")
+        if len(parts) != 4 or parts[0] != "yahpo" or parts[3] not in TYPES:
+            raise self.unknown(name)
+        _, key, instance, kind = parts
+        scenario = scenarios().get(key)
+        if scenario is None and key in _metadata():
+            raise MissingData(f"task {name!r} needs the files of YAHPO scenario {key!r}: {_GET}")
+        if scenario is None or instance not in scenario.instances:
+            raise self.unknown(name)
+        targets = scenario.meta["objectives"][: 2 if kind.startswith("mo") else 1]
+        fidelity = scenario.fidelity if kind.endswith("mf") else None
+        n = scenario.trials
+        cost = _statistics().get(key, {}).get(instance, {}).get("cost")
+        return TaskDescription(
+            name=name,
+            make_space=partial(_space, key),
+            objectives=tuple(scenario.objective(t, instance) for t in targets),
+            fidelity=fidelity,
+            collection="yahpo",
+            kind="surrogate",
+            optimum_source=_SOURCE if cost else "",
+            evaluation_seconds=1e-4,
+            unit_cost=cost or 1.0,
+            budget=Budget(trials=n) if fidelity is None else Budget(trials=10 * n, evaluations=n),
+            metadata={
+                "scenario": key,
+                "instance": instance,
+                "version": scenario.meta["version"],
+                "repl": _REPL if "repl" in scenario.parameters else None,
+            },
+            **scenario.counts,
+        )
+
+    def build(self, description: TaskDescription) -> YahpoTask:
+        return YahpoTask(description)
+
+    def missing_data(self, description: TaskDescription) -> str:
+        model = scenarios()[description.metadata["scenario"]].model
+        if model.is_file():
+            return ""
+        return f"task {description.name!r} needs the model file {model}: {_GET}"
+
+
+collections = (Yahpo(),)
