@@ -28,6 +28,8 @@ import numpy.typing as npt
 from scipy import linalg, sparse
 from scipy.linalg import lapack
 
+SMALL = 500_000  # numbers in a batch of products that are formed before they are summed
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
@@ -82,8 +84,18 @@ class State:
 
 def block_diagonal(parts: list[tuple[Floats, int]]) -> Floats:
     """Dense block-diagonal matrix with each matrix repeated."""
-    blocks = [matrix for matrix, copies in parts for _ in range(copies)]
-    return np.asarray(linalg.block_diag(*blocks)) if blocks else np.zeros((0, 0))
+    if len(parts) == 1 and parts[0][1] == 1:
+        return parts[0][0]
+    if all(len(matrix) == 1 for matrix, _ in parts):
+        return np.diag(np.repeat([m[0, 0] for m, _ in parts], [copies for _, copies in parts]))
+    n = sum(len(matrix) * copies for matrix, copies in parts)
+    result, start = np.zeros((n, n)), 0
+    for matrix, copies in parts:
+        k = len(matrix)
+        for _ in range(copies):
+            result[start : start + k, start : start + k] = matrix
+            start += k
+    return result
 
 
 class Elimination:
@@ -282,6 +294,8 @@ class Elimination:
         m, k, s = left.shape
         if len(self._starts) == m:
             return np.swapaxes(left, 1, 2) @ right
+        if m * s * right.shape[2] < SMALL:
+            return np.add.reduceat(np.swapaxes(left, 1, 2) @ right, self._starts, axis=0)
         bounds = [*self._starts, m]
         return np.stack(
             [

@@ -70,13 +70,12 @@ def _scan(profile: Profile, grid: Floats) -> Floats:
     if len(scales) > 1:
         common = [(profile.value(_diagonal(profile, scales * t)), t) for t in grid]
         scales *= min(common)[1]
-    for _ in range(1 if len(scales) == 1 or _is_expensive(profile) else 2):
-        for i in range(len(scales)):
-            tried = []
-            for t in grid:
-                scales[i] = t
-                tried.append((profile.value(_diagonal(profile, scales)), t))
-            scales[i] = min(tried)[1]
+    for i in range(len(scales)):
+        tried = []
+        for t in grid:
+            scales[i] = t
+            tried.append((profile.value(_diagonal(profile, scales)), t))
+        scales[i] = min(tried)[1]
     return _diagonal(profile, scales)
 
 

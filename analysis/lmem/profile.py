@@ -7,12 +7,14 @@ random terms, as in lme4: ``S = L L'`` in units of the residual variance, on sta
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import linalg
+from scipy.linalg import lapack
 
 from .crossproducts import Grouping
-from .elimination import Elimination, Floats, State
+from .elimination import Elimination, Floats, State, block_diagonal
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Profile:
 
     def covariances(self, roots: list[Floats]) -> list[Floats]:
         """One matrix per grouping factor, block diagonal over its terms."""
-        return [linalg.block_diag(*(roots[t] @ roots[t].T for t in f.terms)) for f in self.factors]
+        return [block_diagonal([(roots[t] @ roots[t].T, 1) for t in f.terms]) for f in self.factors]
 
     # -- values ----------------------------------------------------------------------------------
 
@@ -79,10 +81,11 @@ class Profile:
         if not p:
             empty = np.zeros((0, 0))
             return Point(covariances, state, m, empty, np.zeros(0), float(m[0, 0]), 0.0)
-        factor = linalg.cholesky(m[:p, :p], lower=True)
-        inverse = linalg.cho_solve((factor, True), np.eye(p))
-        half = linalg.solve_triangular(factor, m[:p, p], lower=True)
-        beta = linalg.solve_triangular(factor, half, lower=True, trans="T")
+        factor = np.linalg.cholesky(m[:p, :p])
+        root, _ = lapack.dtrtri(factor, lower=1)
+        inverse = root.T @ root
+        half = root @ m[:p, p]
+        beta = root.T @ half
         log_det = 2 * float(np.log(np.diag(factor)).sum())
         rss = float(m[p, p] - half @ half)
         return Point(covariances, state, m, inverse, beta, rss, log_det)
@@ -142,6 +145,7 @@ class Profile:
         return [result[t] for t in range(len(self.sizes))]
 
 
+@lru_cache(maxsize=64)
 def _lower(k: int) -> tuple[Floats, Floats]:
     """Indices of the lower triangle, column by column."""
     columns, rows = np.triu_indices(k)
