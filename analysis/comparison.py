@@ -79,6 +79,7 @@ def compare(
     missing: Policy = "drop",
     interaction: bool = True,
     seed_term: bool = False,
+    level_term: bool = False,
     adjust: str = "tukey",
     against: str | None = None,
     minimise: bool = True,
@@ -101,6 +102,7 @@ def compare(
             seen on the task, or fail.
         interaction: the term ``(1|task:optimizer)``; without it p-values are too small.
         seed_term: ``(1|task:seed)`` for seeds that all optimizers share.
+        level_term: ``(1|task:optimizer:by)`` for an inner factor that acts differently by task.
         adjust, against: as in ``lmem``'s contrasts.
         minimise: lower is better.
         alpha: level of the verdicts.
@@ -119,7 +121,8 @@ def compare(
     tidy = _fill_missing(tidy, covered, missing, minimise)
     tidy = tidy.assign(value=rescale(tidy, scale, optimum, minimise))
     formula = _formula(tidy, interaction, seed_term, run_term, by is not None)
-    model = _fit(formula, tidy)
+    formula += " + (1|task:optimizer:by)" if level_term and by else ""
+    model = lmem.fit(formula, tidy)
     contrasts = _contrasts(model, tidy, adjust, against, by, minimise, alpha)
     left_out = _leave_one_out(formula, tidy, contrasts, adjust, against, by, alpha)
     findings = [
@@ -129,6 +132,7 @@ def compare(
         checks.absent(covered, missing),
         *checks.copied_rows(tidy),
         _seeds(tidy, formula, model),
+        *_levels(formula, tidy, model, None if level_term else by),
         checks.ties(tidy),
         checks.unequal_tasks(tidy, scale),
         checks.bounds(tidy, scale, optimum is not None),
@@ -287,10 +291,6 @@ def _formula(
     if run_term:
         terms.append("(1|task:optimizer:seed)")
     return f"value ~ {fixed} + {' + '.join(terms)}"
-
-
-def _fit(formula: str, tidy: pd.DataFrame) -> lmem.MixedModel:
-    return lmem.fit(formula, tidy)
 
 
 def _contrasts(
@@ -482,6 +482,25 @@ def _seeds(tidy: pd.DataFrame, formula: str, model: lmem.MixedModel) -> Finding:
     if test["p_boundary"] < 0.05:
         return Finding("shared seeds", "note", text, "seed_term=True adds (1|task:seed)")
     return Finding("shared seeds", "ok", text)
+
+
+def _levels(
+    formula: str, tidy: pd.DataFrame, model: lmem.MixedModel, by: str | None
+) -> list[Finding]:
+    """Whether what the inner factor does to an optimizer differs between tasks."""
+    if by is None:
+        return []
+    larger = _quiet_fit(f"{formula} + (1|task:optimizer:by)", tidy)
+    if larger is None:
+        return []
+    p = lmem.compare(model, larger)["p_boundary"]
+    text = (
+        f"what {by} does to an optimizer differs between tasks (p = {wording.p_text(p)}), and the "
+        "model does not know it: contrasts within a level are too sure"
+    )
+    if p < 0.05:
+        return [Finding("levels of the inner factor", "warning", text, "level_term=True")]
+    return [Finding("levels of the inner factor", "ok", f"{by} acts alike on all tasks")]
 
 
 def _singular(model: lmem.MixedModel) -> Finding:

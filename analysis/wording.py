@@ -19,7 +19,9 @@ UNITS = {
 
 def p_text(p: float) -> str:
     """A p-value in words' precision; tables keep all digits."""
-    return "not estimable" if pd.isna(p) else f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
+    if pd.isna(p):
+        return "not estimable"
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}" if p > 0 else "below 1e-300"
 
 
 def verdict(
@@ -40,6 +42,7 @@ def paragraph(result: Comparison) -> str:
     table = result.contrasts
     groups = [("", table)] if result.by is None else list(table.groupby(result.by, sort=False))
     for level, rows in groups:
+        rows = rows.reindex(rows["estimate"].abs().sort_values(ascending=False).index)
         where = f" at {result.by} = {level}" if result.by else ""
         better, equal = [], []
         for r in rows.itertuples():
