@@ -99,4 +99,6 @@ def diagram(result: Comparison, level: str | None = None) -> Diagram:
         f"n = {result.n_tasks} tasks ({len(result.frame)} runs){where}; {result.model.formula}"
     )
     better = "lower" if result.minimise else "higher"
-    return Diagram(entries, tuple(bars), caption, f"marginal mean ({result.scale}), {better} is better")
+    return Diagram(
+        entries, tuple(bars), caption, f"marginal mean ({result.scale}), {better} is better"
+    )

@@ -152,7 +152,9 @@ def unequal_tasks(frame: pd.DataFrame, scale: str) -> Finding:
 
 def bounds(frame: pd.DataFrame, scale: str, optimum_known: bool) -> Finding:
     """Whether values are scaled by bounds that come from the compared runs themselves."""
-    if scale == "normalised" or (scale == "log" and not optimum_known and (frame["raw"] <= 0).any()):
+    if scale == "normalised" or (
+        scale == "log" and not optimum_known and (frame["raw"] <= 0).any()
+    ):
         return Finding(
             "bounds",
             "warning",

@@ -311,7 +311,11 @@ def _contrasts(
              for r in table.itertuples()]  # fmt: skip
     table = pd.concat([table, pd.DataFrame(extra, index=table.index)], axis=1)
     spread = table.pop("spread")
-    for new, old in (("effect_size", "estimate"), ("effect_low", "ci_low"), ("effect_high", "ci_high")):
+    for new, old in (
+        ("effect_size", "estimate"),
+        ("effect_low", "ci_low"),
+        ("effect_high", "ci_high"),
+    ):
         table[new] = table[old] / spread
     if not by:
         return table.drop(columns="by")
@@ -327,7 +331,9 @@ def _within_tasks(
     stat = stat.unstack("optimizer").dropna(subset=[("mean", left), ("mean", right)])
     n = len(stat)
     difference = stat[("mean", left)] - stat[("mean", right)]
-    parts = np.concatenate([(stat[("var", o)] / stat[("size", o)]).to_numpy() for o in (left, right)])
+    parts = np.concatenate(
+        [(stat[("var", o)] / stat[("size", o)]).to_numpy() for o in (left, right)]
+    )
     dfs = np.concatenate([stat[("size", o)].to_numpy() - 1.0 for o in (left, right)])
     won = (difference < 0) if minimise else (difference > 0)
     result = {
@@ -361,7 +367,9 @@ def _leave_one_out(
         model = _quiet_fit(formula, tidy[tidy["task"] != task])
         if model is None:
             continue
-        table = model.contrasts("optimizer", adjust, against=against, by="by" if by else None)
+        table = model.contrasts(
+            "optimizer", adjust, against=against, by="by" if by else None, level=None
+        )
         table = table.rename(columns={"by": by} if by else {})
         rows.append(table[[*keys, "estimate", "p_adjusted"]].assign(task=task))
     if not rows:
@@ -428,12 +436,16 @@ def _multiverse(
             model = _quiet_fit(formula, scaled)
             if model is None:
                 continue
-            table = model.contrasts("optimizer", adjust, against=against, by="by" if by else None)
+            table = model.contrasts(
+                "optimizer", adjust, against=against, by="by" if by else None, level=None
+            )
             table = table.rename(columns={"by": by} if by else {})
             keep = [*([by] if by else []), "left", "right", "estimate", "p_adjusted"]
             table = table[keep].assign(scale=scale, interaction=interaction)
             table["conclusion"] = [
-                wording.verdict(str(r.left), str(r.right), r.estimate, r.p_adjusted, minimise, alpha)
+                wording.verdict(
+                    str(r.left), str(r.right), r.estimate, r.p_adjusted, minimise, alpha
+                )
                 for r in table.itertuples()
             ]
             rows.append(table)

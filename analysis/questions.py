@@ -61,11 +61,19 @@ def seed_dependency(
     base = f"value ~ optimizer + {BASE}"
     asked = [
         ("seed, same over all tasks", base, f"{base} + (1|seed)", "seed", data),
-        ("seed within a task, shared by optimizers", base, f"{base} + (1|task:seed)", "task:seed", data),
+        (
+            "seed within a task, shared by optimizers",
+            base,
+            f"{base} + (1|task:seed)",
+            "task:seed",
+            data,
+        ),
     ]
     for name, rows in data.groupby("optimizer", observed=True):
         null = "value ~ 1 + (1|task)"
-        asked.append((f"seed over all tasks, {name} alone", null, f"{null} + (1|seed)", "seed", rows))
+        asked.append(
+            (f"seed over all tasks, {name} alone", null, f"{null} + (1|seed)", "seed", rows)
+        )
     rows_out = []
     for question, null, alternative, group, rows in asked:
         try:
@@ -75,7 +83,9 @@ def seed_dependency(
         test = lmem.compare(lmem.fit(null, rows, method="ML"), larger)
         effects = larger.random_effects.set_index("group")["variance"]
         share = effects[group] / (effects[group] + effects["Residual"])
-        rows_out.append((question, null, alternative, test["chi2"], test["df"], test["p_boundary"], share))
+        rows_out.append(
+            (question, null, alternative, test["chi2"], test["df"], test["p_boundary"], share)
+        )
     if not rows_out:
         raise BadResults("every task has one run per optimizer: the seed cannot be told from noise")
     names = ["question", "null", "alternative", "chi2", "df", "p", "share"]
@@ -115,7 +125,9 @@ def benchmark_information(
         larger = lmem.fit("value ~ optimizer", rows, method="ML")
         test = lmem.compare(lmem.fit("value ~ 1", rows, method="ML"), larger)
         spread = float(means.max() - means.min())
-        rows_out.append((name, len(rows), spread, larger.sigma, test["chi2"], test["df"], test["p"]))
+        rows_out.append(
+            (name, len(rows), spread, larger.sigma, test["chi2"], test["df"], test["p"])
+        )
     if not rows_out:
         raise BadResults("no task has repeated runs of two optimizers: nothing can be tested")
     names = ["task", "runs", "spread", "noise", "chi2", "df", "p"]
@@ -258,8 +270,12 @@ def budget_trend(
     else:
         sure = crossings[crossings["confirmed"]]
         parts = [f"{r.after} overtakes {r.before} at {r.crossing:.3g}" for r in sure.itertuples()]
-        verdict = "; ".join(parts) + "." if parts else (
-            f"{len(crossings)} overtaking points, none of them confirmed by tests on both sides."
+        verdict = (
+            "; ".join(parts) + "."
+            if parts
+            else (
+                f"{len(crossings)} overtaking points, none of them confirmed by tests on both sides."
+            )
         )
     return Answer(verdict, table, crossings)
 
@@ -354,7 +370,9 @@ def _within(model: lmem.MixedModel, feature: pd.Series) -> pd.DataFrame:  # type
         ]
         table = pd.concat(parts, ignore_index=True)
     else:
-        table = model.contrasts("optimizer", "holm", by="feature").rename(columns={"feature": "level"})
+        table = model.contrasts("optimizer", "holm", by="feature").rename(
+            columns={"feature": "level"}
+        )
     return table[["level", *(c for c in table.columns if c != "level")]]
 
 

@@ -24,9 +24,7 @@ def p_text(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}" if p > 0 else "below 1e-300"
 
 
-def verdict(
-    left: str, right: str, estimate: float, p: float, minimise: bool, alpha: float
-) -> str:
+def verdict(left: str, right: str, estimate: float, p: float, minimise: bool, alpha: float) -> str:
     """``left better``, ``right better``, ``not separated``."""
     if pd.isna(p):
         return "not estimable"

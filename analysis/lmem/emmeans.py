@@ -59,7 +59,7 @@ def contrasts(
     against: object,
     by: Names,
     at: dict[str, object] | None,
-    level: float,
+    level: float | None,
 ) -> pd.DataFrame:
     """Differences of means, one family per combination of the levels of ``by``."""
     wanted, outer = _names(factors), _names(by)
@@ -76,7 +76,7 @@ def contrasts(
         labels = [_label(keys[i][len(outer) :]) for i in members]
         table = _family(model, rows[members], labels, adjust, df_method, against, level)
         for name, value in zip(reversed(outer), reversed(family), strict=True):
-            table.insert(0, name, value)
+            table.insert(0, name, [value] * len(table))
         tables.append(table)
     result = pd.concat(tables, ignore_index=True)
     where = [" ".join(f" at {n}={row[n]}" for n in outer) for _, row in result.iterrows()]
@@ -93,12 +93,12 @@ def _family(
     adjust: str,
     df_method: DfMethod | None,
     against: object,
-    level: float,
+    level: float | None,
 ) -> pd.DataFrame:
     pairs = _pairs(labels, against)
     left, right = [p[0] for p in pairs], [p[1] for p in pairs]
     differences = rows[left] - rows[right]
-    table = model.test(differences, df_method, level)
+    table = model.test(differences, df_method)
     estimable = ~np.isnan(table["p"].to_numpy())
     correlation = _correlation(model, differences, df_method) if adjust == "dunnett" else None
     used = {i for pair, ok in zip(pairs, estimable, strict=True) if ok for i in pair}
@@ -106,10 +106,11 @@ def _family(
         table["t"].to_numpy(), table["df"].to_numpy(), table["p"].to_numpy(), adjust,
         len(used), correlation,
     )  # fmt: skip
-    width = critical(table["df"].to_numpy(), level, adjust, len(used), correlation)
-    table["ci_low"] = table["estimate"] - width * table["std_error"]
-    table["ci_high"] = table["estimate"] + width * table["std_error"]
-    table.insert(table.columns.get_loc("p") + 1, "p_adjusted", p_adjusted)
+    table = table[["estimate", "std_error", "df", "t", "p"]].assign(p_adjusted=p_adjusted)
+    if level is not None:
+        width = critical(table["df"].to_numpy(), level, adjust, len(used), correlation)
+        table["ci_low"] = table["estimate"] - width * table["std_error"]
+        table["ci_high"] = table["estimate"] + width * table["std_error"]
     table.insert(0, "left", [labels[i] for i in left])
     table.insert(1, "right", [labels[i] for i in right])
     return table
@@ -149,7 +150,7 @@ def _mean_rows(
     model: MixedModel, names: list[str], at: dict[str, object] | None
 ) -> tuple[list[tuple[object, ...]], Floats]:
     """One linear function of the fixed effects per combination of the levels of ``names``."""
-    axes = _axes(model, names, dict(at or {}))
+    axes = _axes(model, dict(at or {}))
     for name in names:
         if name not in axes:
             raise UnknownName("factor", name, axes, f"the fixed part has {', '.join(axes)}")
@@ -167,10 +168,9 @@ def _mean_rows(
     return list(itertools.product(*(axes[a] for a in names))), rows
 
 
-def _axes(model: MixedModel, names: list[str], at: dict[str, object]) -> dict[str, list[object]]:
+def _axes(model: MixedModel, at: dict[str, object]) -> dict[str, list[object]]:
     """Values of every variable of the fixed part on the grid."""
     axes: dict[str, list[object]] = {}
-    as_factor = {*names, *_wrapped(model)}
     for column in variables(model._design.fixed.text):
         if column in at:
             values = at.pop(column)
@@ -191,7 +191,6 @@ def _axes(model: MixedModel, names: list[str], at: dict[str, object]) -> dict[st
             axes[column] = [mean]
     if at:
         raise UnknownName("variable", str(next(iter(at))), axes, "at= takes fixed variables")
-    del as_factor
     return axes
 
 

@@ -273,13 +273,14 @@ class MixedModel:
         against: object = None,
         by: str | Sequence[str] | None = None,
         at: dict[str, object] | None = None,
-        level: float = 0.95,
+        level: float | None = 0.95,
     ) -> pd.DataFrame:
         """Differences of marginal means, all pairs or ``against`` one level (Dunnett).
 
         Columns: those of ``by``, left, right, estimate (left minus right), std_error, df, t, p,
         p_adjusted, ci_low, ci_high (simultaneous). ``adjust`` is tukey, holm, bonferroni, sidak or
         none; with ``against``, tukey becomes Dunnett. Each level of ``by`` is a family of its own.
+        ``level=None`` leaves the intervals out, which are most of the work.
         """
         return emmeans.contrasts(self, factors, adjust, df_method, against, by, at, level)
 

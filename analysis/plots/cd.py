@@ -37,7 +37,9 @@ def draw(diagram: Diagram, *, width: float = 7.2) -> Figure:
         _axis(axes, diagram, positions, width)
         _names(axes, diagram, positions, width)
         _bars(axes, diagram, positions)
-        axes.text(0.12, -height + 0.83, "\n".join(caption), fontsize=7.5, color=style.INK, va="bottom")
+        axes.text(
+            0.12, -height + 0.83, "\n".join(caption), fontsize=7.5, color=style.INK, va="bottom"
+        )
     return figure
 
 
@@ -80,9 +82,7 @@ def tikz(diagram: Diagram, *, width: float = 12.0) -> str:
             rf"\draw[line width=2pt] ({x[bar[0]]:.3f},{-depth:.3f}) -- ({x[bar[-1]]:.3f},{-depth:.3f});"
         )
         lines += [rf"\fill ({x[name]:.3f},{-depth:.3f}) circle (1.6pt);" for name in bar]
-    lines.append(
-        rf"\node[above] at ({width / 2:.3f},0.1) {{{_tex(diagram.axis)}}};"
-    )
+    lines.append(rf"\node[above] at ({width / 2:.3f},0.1) {{{_tex(diagram.axis)}}};")
     bottom = below + 0.5 * (half + 1) + 0.2
     lines.append(
         rf"\node[below, text width={width:.1f}cm, font=\footnotesize] at ({width / 2:.3f},"
