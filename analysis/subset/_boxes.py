@@ -89,13 +89,13 @@ def thresholds(ranks: Ints, tops: Ints, side: int, grid: Ints, sizes: Ints, insi
 
 
 @compiled
-def count_inside(inside: Words, at: Ints) -> int:
-    """Number of points within the box with threshold indices ``at`` (d,)."""
+def count_inside(inside: Words, cells: Ints, cell: int, end: int) -> int:
+    """Number of points within the box whose threshold indices are ``cells[cell, end]``."""
     total = np.int64(0)
     for w in range(inside.shape[2]):
-        word = inside[0, at[0], w]
-        for j in range(1, at.shape[0]):
-            word &= inside[j, at[j], w]
+        word = inside[0, cells[cell, end, 0], w]
+        for j in range(1, cells.shape[2]):
+            word &= inside[j, cells[cell, end, j], w]
         total += np.int64(popcount(word))
     return int(total)
 
@@ -128,13 +128,12 @@ def mass(count: int, k: int, full: int) -> float:
 
 @compiled
 def bound(
-    side: int, low: Ints, high: Ints, grid: Ints, inside: Words, work: Ints, field: Field, k: int
+    side: int, cells: Ints, cell: int, grid: Ints, inside: Words, work: Ints, field: Field, k: int
 ) -> tuple[float, bool]:
     """Upper bound of the score over a cell of threshold indices, and whether it is attained."""
-    few, many = count_inside(inside, low), count_inside(inside, high)
-    extreme = low if side == CLOSED else high
-    for j in range(low.shape[0]):
-        work[j] = grid[j, extreme[j]]
+    few, many = count_inside(inside, cells, cell, 0), count_inside(inside, cells, cell, 1)
+    for j in range(len(work)):
+        work[j] = grid[j, cells[cell, side, j]]
     target = measure(side, work, field, k)
     if side == CLOSED:
         return mass(many, k, field.full) - target, few == many
@@ -142,66 +141,66 @@ def bound(
 
 
 @compiled
-def split_axis(low: Ints, high: Ints) -> int:
-    """The axis whose range of thresholds is the largest part of the box; -1 for a single corner."""
-    axis, widest = -1, 0.0
-    for j in range(low.shape[0]):
-        width = (high[j] - low[j]) / (high[j] + 1.0)
+def split_axis(cells: Ints, cell: int) -> int:
+    """The axis whose range of thresholds is the largest part of the box; 0 for a single corner."""
+    axis, widest = 0, 0.0
+    for j in range(cells.shape[2]):
+        width = (cells[cell, 1, j] - cells[cell, 0, j]) / (cells[cell, 1, j] + 1.0)
         if width > widest:
             axis, widest = j, width
     return axis
 
 
 @compiled
+def copy_cell(cells: Ints, source: int, goal: int) -> None:
+    """cells[goal] = cells[source]."""
+    for j in range(cells.shape[2]):
+        cells[goal, 0, j] = cells[source, 0, j]
+        cells[goal, 1, j] = cells[source, 1, j]
+
+
+@compiled
 def worst_box(
-    side: int,
-    grid: Ints,
-    inside: Words,
-    field: Field,
-    k: int,
-    cells: Ints,
-    bounds: Floats,
-    depth: int,
-    best: float,
-    slack: float,
-    corner: Ints,
-    nodes: int,
-) -> tuple[int, float, float, int]:
-    """Depth-first branch and bound; resumable. Returns (depth, best, skipped, nodes left).
+    side: int, grid: Ints, inside: Words, field: Field, k: int, cells: Ints, bounds: Floats,
+    depth: int, best: float, slack: float, trail: Ints, nodes: int,
+) -> tuple[int, float, float, int, int]:
+    """Depth-first branch and bound; resumable.
 
     ``cells``: (stack, 2, d) with ``depth`` open cells of threshold indices, ``bounds`` theirs.
-    ``best``: score to beat by more than ``slack``; ``corner`` (d,) gets the ranks of the winner.
-    ``skipped``: largest bound among cells dropped only thanks to ``slack``. Ends when ``depth`` is
-    0 or ``nodes`` cells were bounded.
-    """
-    d = corner.shape[0]
-    work = np.empty(d, np.int64)
-    skipped = best
+    ``best``: score to beat. ``trail``: (size, d), a ring that gets the ranks of every box that
+    improved on ``best``, the worst box last. Ends when ``depth`` is 0 or ``nodes`` cells were
+    bounded. Returns depth, best, the largest bound among cells dropped only since it is within
+    ``slack`` of best, the number of boxes in the trail, and nodes left.
+    """  # fmt: skip
+    spare = len(cells) - 1  # keeps the cell that is being split
+    work = np.empty(trail.shape[1], np.int64)
+    skipped, hits = best, 0
     while depth > 0 and nodes > 0:
         depth -= 1
         if bounds[depth] <= best + slack:
             skipped = max(skipped, bounds[depth])
             continue
-        low, high = cells[depth, 0].copy(), cells[depth, 1].copy()
-        axis = split_axis(low, high)
-        middle = (low[axis] + high[axis]) // 2
+        copy_cell(cells, depth, spare)
+        axis = split_axis(cells, spare)
+        middle = (cells[spare, 0, axis] + cells[spare, 1, axis]) // 2
         first = depth
         for half in range(2):
-            cells[depth, 0], cells[depth, 1] = low, high
+            copy_cell(cells, spare, depth)
             if half == 0:
                 cells[depth, 1, axis] = middle
             else:
                 cells[depth, 0, axis] = middle + 1
+            if cells[depth, 0, axis] > cells[depth, 1, axis]:
+                continue
             nodes -= 1
-            score, attained = bound(
-                side, cells[depth, 0], cells[depth, 1], grid, inside, work, field, k
-            )
+            score, attained = bound(side, cells, depth, grid, inside, work, field, k)
             if score <= best:
                 continue
             if attained:
                 best = score
-                for j in range(d):
-                    corner[j] = grid[j, cells[depth, side, j]]
+                for j in range(len(work)):
+                    trail[hits % len(trail), j] = work[j]
+                hits += 1
             elif score <= best + slack:
                 skipped = max(skipped, score)
             else:
@@ -209,7 +208,16 @@ def worst_box(
                 depth += 1
         if depth == first + 2 and bounds[first] > bounds[first + 1]:
             # the more promising half is on top of the stack
-            low, high = cells[first, 0].copy(), cells[first, 1].copy()
-            cells[first], cells[first + 1, 0], cells[first + 1, 1] = cells[first + 1], low, high
+            copy_cell(cells, first, spare)
+            copy_cell(cells, first + 1, first)
+            copy_cell(cells, spare, first + 1)
             bounds[first], bounds[first + 1] = bounds[first + 1], bounds[first]
-    return depth, best, max(skipped, best), nodes
+    return depth, best, max(skipped, best), hits, nodes
+
+
+@compiled
+def root_cell(sizes: Ints, cells: Ints, bounds: Floats) -> None:
+    """Make the stack hold the one cell of all threshold vectors."""
+    for j in range(len(sizes)):
+        cells[0, 0, j], cells[0, 1, j] = 0, sizes[j] - 1
+    bounds[0] = np.inf

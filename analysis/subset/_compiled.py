@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from carps_like.errors import MissingLibrary
+from carps_like.errors import MissingData, MissingLibrary
 
 try:
     import numba
@@ -20,23 +21,49 @@ except ImportError as error:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _user_cache() -> Path:
-    """A folder of this user for compiled code when neither package nor home can be written."""
+def _digest() -> str:
+    """Names the state of all compiled modules: numba itself only looks at a function's own file,
+    and would go on using old machine code of the functions that it calls."""
+    sources = sorted(Path(__file__).parent.glob("_*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+
+
+def _cache_folder() -> str:
+    """Folder for machine code: ``NUMBA_CACHE_DIR``, else the user's cache, else a temporary one.
+
+    Never the package's own folder, which may be read-only or shared.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     owner = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-    return Path(tempfile.gettempdir()) / f"carps-like-compiled-{owner}"
+    places = [
+        Path(os.environ.get("NUMBA_CACHE_DIR") or home) / "carps-like",
+        Path(tempfile.gettempdir()) / f"carps-like-{owner}",
+    ]
+    for place in places:
+        folder = place / f"compiled-{_digest()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return str(folder)
+        except OSError:
+            continue
+    raise MissingData(
+        f"no folder for compiled code can be written: {' or '.join(map(str, places))}; "
+        "set NUMBA_CACHE_DIR to one that can"
+    )
+
+
+_CACHE = _cache_folder()
 
 
 def compiled(function: F) -> F:
-    """``numba.njit`` with its cache beside the package, else in the user's cache folder.
-
-    numba itself tries ``NUMBA_CACHE_DIR``, the package's ``__pycache__`` and the user's cache
-    folder, in this order, and raises when none can be written (a read-only container).
-    """
+    """``numba.njit`` with machine code cached on disk for this user, see ``_cache_folder``."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = _CACHE
     try:
-        jitted: F = numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        numba.config.CACHE_DIR = str(_user_cache())
-        jitted = numba.njit(cache=True, nogil=True)(function)
+        jitted: F = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    finally:
+        numba.config.CACHE_DIR = before
     return jitted
 
 

@@ -130,35 +130,24 @@ class BoxSearch:
     ) -> tuple[float, float, float]:
         """(best score found, proved upper score, cells bounded); upper inf if out of effort."""
         d = len(self.sizes)
-        depth_limit = 4 + 2 * int(np.ceil(np.log2(self.sizes + 1)).sum())
-        cells = np.zeros((depth_limit, 2, d), np.int64)
-        bounds = np.full(depth_limit, np.inf)
-        cells[0, 1] = self.sizes - 1
-        upper, spent = best, 0.0
-        depth, best = self._root(cells, best)
+        depth_limit = 5 + 2 * int(np.ceil(np.log2(self.sizes + 1)).sum())
+        cells, bounds = np.zeros((depth_limit, 2, d), np.int64), np.zeros(depth_limit)
+        _boxes.root_cell(self.sizes, cells, bounds)
+        trail = np.zeros((1, d), np.int64)
+        depth, upper, spent = 1, best, 0.0
         while depth:
             chunk = int(min(CHUNK, effort - spent))
             if chunk <= 0:
                 return best, math.inf, spent
-            depth, best, skipped, unused = _boxes.worst_box(
+            depth, best, skipped, hits, unused = _boxes.worst_box(
                 self._side, self.grid, self.inside, self._axes.field, self._k,
-                cells, bounds, depth, best, slack, self.corner, chunk,
+                cells, bounds, depth, best, slack, trail, chunk,
             )  # fmt: skip
+            if hits:
+                self.corner[:] = trail[0]
             upper = max(upper, skipped)
             spent += chunk - unused
         return best, max(best, upper), spent
-
-    def _root(self, cells: Ints, best: float) -> tuple[int, float]:
-        """(open cells, best) before the search: a root of a single corner is settled at once."""
-        if (self.sizes > 1).any():
-            return 1, best
-        score, _ = _boxes.bound(
-            self._side, cells[0, 0], cells[0, 1], self.grid, self.inside, np.zeros_like(self.sizes),
-            self._axes.field, self._k,
-        )  # fmt: skip
-        if score > best:
-            self.corner[:] = self.grid[:, 0]
-        return 0, max(best, score)
 
     def deepen(self, best: float, effort: float) -> tuple[float, float]:
         """Halve the slack until ``effort`` cells are spent: (best found, proved upper score)."""
