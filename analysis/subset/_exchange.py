@@ -37,8 +37,11 @@ Bytes = NDArray[np.uint8]
 Singles = NDArray[np.float32]
 Shorts = NDArray[np.int16]
 MANY = 1 << 60
+# weights are halved every so many steps, so that old difficulties fade
+FADE_STEPS = 1000
+FADE = np.float32(0.5)
 # counters in State.tally
-ROWS, STEPS, VIOLATED, AGE = 0, 1, 2, 3
+ROWS, STEPS, VIOLATED = 0, 1, 2
 
 
 class Pool(NamedTuple):
@@ -63,7 +66,7 @@ class State(NamedTuple):
     until: Ints  # (n,) step before which the point may not change back
     gain: Singles  # (n,) memory: weight of the violated rows with the point
     cost: Singles  # (n,) memory: weight of the violated or tight rows with the point
-    tally: Ints  # (4,) counters
+    tally: Ints  # (3,) counters
     stream: Stream
 
 
@@ -197,13 +200,22 @@ def flip(i: int, pool: Pool, state: State) -> None:
 
 
 @compiled
-def weigh(least: int, total: Singles, pool: Pool, state: State) -> None:
-    """``total`` (n,): for each point, the weight of its rows with an excess of ``least`` or more."""
-    member, weight, over = pool.member, pool.weight, pool.over
-    total[:] = 0
+def weigh_violated(pool: Pool, state: State) -> None:
+    """state.gain: for each point, the weight of its violated rows."""
+    state.gain[:] = 0
+    for at in range(state.tally[VIOLATED]):
+        b = pool.violated[at]
+        add_row(state.gain, pool.member[b], pool.weight[b])
+
+
+@compiled
+def weigh_tight(pool: Pool, state: State) -> None:
+    """state.cost: for each point, the weight of its rows that cannot take another member."""
+    member, weight, over, cost = pool.member, pool.weight, pool.over, state.cost
+    cost[:] = 0
     for b in range(state.tally[ROWS]):
-        if over[b] >= least:
-            add_row(total, member[b], weight[b])
+        if over[b] >= 0:
+            add_row(cost, member[b], weight[b])
 
 
 @compiled
@@ -259,11 +271,11 @@ def exchange(pool: Pool, state: State, tenure: int) -> None:
     row = pool.violated[below(state.stream, tally[VIOLATED])]
     tally[STEPS] += 1
     now = tally[STEPS]
-    weigh(1, state.gain, pool, state)
+    weigh_violated(pool, state)
     out = leaver(pool.member[row], state)
     if out >= 0:
         flip(out, pool, state)
-        weigh(0, state.cost, pool, state)
+        weigh_tight(pool, state)
         state.until[out] = now + tenure + below(state.stream, tenure)
         came = comer(state)
         if came < 0:
@@ -273,6 +285,9 @@ def exchange(pool: Pool, state: State, tenure: int) -> None:
         state.since[came] = now
         state.until[came] = now + 1 + below(state.stream, 3)
     list_violated(pool, state)
+    if now % FADE_STEPS == 0:
+        for b in range(tally[ROWS]):
+            pool.weight[b] = max(np.float32(1), pool.weight[b] * FADE)
 
 
 @compiled
@@ -319,7 +334,6 @@ def search(
     """Exchange until the subset's score is at most ``level`` (True) or step ``last`` (False)."""
     while state.tally[STEPS] < last:
         if state.tally[VIOLATED] == 0:
-            state.tally[AGE] += 1
             state.tally[STEPS] += 1
             if test_exactly(level, ranks, field, pool, state, scratch) <= level:
                 return True
