@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,7 +21,7 @@ from scipy.optimize import LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
 from carps_like.analysis.subset import _exchange, _separate
-from carps_like.analysis.subset._boxes import OPEN, Floats, Ints, measure
+from carps_like.analysis.subset._boxes import OPEN, Field, Floats, Ints, measure
 from carps_like.analysis.subset.axes import Axes
 from carps_like.analysis.subset.selection import RESOLUTION, Selection, check_problem, evaluate
 from carps_like.errors import BadValue
@@ -72,7 +71,7 @@ class Proof:
         self._unit = axes.unit(self._k)
         self._began, self._limit = time.process_time(), time_limit
         self._best = found.value * self._unit
-        self._bound, self._optimal = 0.0, False
+        self._bound, self._optimal, self._reach = 0.0, False, self._best
         self._bounds: list[tuple[float, float]] = []
         n = len(axes.ranks)
         self._member = np.zeros((0, n))
@@ -96,22 +95,21 @@ class Proof:
 
     def bisect(self, share: float) -> None:
         """Raise the bound by linear programs until ``share`` of the time is spent."""
-        high = self._next_below()
+        step = 1.0 if self._axes.field.full else 0.0  # scores of the empirical target are whole
+        reach = min(self._reach, self._best)  # the smallest level known to be feasible
         while not self._optimal and self._left(share) > 0:
-            middle = (self._bound + high) / 2
-            if self._axes.field.full:
-                middle = float(math.floor(middle))
-            if high - self._bound < max(1e-4 * self._best, RESOLUTION) or middle < self._bound:
+            if reach - self._bound < max(step, RESOLUTION, 0.0 if step else 1e-4 * self._best):
                 return
+            middle = (self._bound + reach - step) / 2
+            middle = float(math.floor(middle)) if step else middle
             verdict = self._infeasible(middle, share)
             if verdict is None:
                 return
             if verdict:
-                self._raise(middle)
-            elif middle >= high:
-                return
+                self._bound = middle + step
+                self._bounds.append((self._spent(), self._bound / self._unit))
             else:
-                high = middle
+                self._reach = reach = middle
 
     def settle(self) -> None:
         """Decide by integer programs whether any subset is better; take it if there is one."""
@@ -234,11 +232,6 @@ class Proof:
             return round(self._best) - 1.0
         return self._best - RESOLUTION
 
-    def _raise(self, level: float) -> None:
-        """No subset reaches ``level``; scores of the empirical target are whole numbers."""
-        self._bound = level + 1.0 if self._axes.field.full else level
-        self._bounds.append((self._spent(), self._bound / self._unit))
-
     def _spent(self) -> float:
         return time.process_time() - self._began
 
@@ -246,6 +239,8 @@ class Proof:
         return share * self._limit - self._spent()
 
 
-def _with_flat_axis(ranks: Ints, field: _exchange.Field) -> tuple[Ints, _exchange.Field]:
+def _with_flat_axis(ranks: Ints, field: Field) -> tuple[Ints, Field]:
     """One-dimensional points as two-dimensional ones, on one coordinate of the first axis."""
-    raise NotImplementedError
+    ranks = np.ascontiguousarray(np.hstack([np.zeros_like(ranks), ranks]))
+    values = np.vstack([np.ones_like(field.values), field.values])
+    return ranks, field._replace(values=values, tops=np.append(1, field.tops))
