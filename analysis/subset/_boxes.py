@@ -161,8 +161,18 @@ def copy_cell(cells: Ints, source: int, goal: int) -> None:
 
 @compiled
 def worst_box(
-    side: int, grid: Ints, inside: Words, field: Field, k: int, cells: Ints, bounds: Floats,
-    depth: int, best: float, slack: float, trail: Ints, nodes: int,
+    side: int,
+    grid: Ints,
+    inside: Words,
+    field: Field,
+    k: int,
+    cells: Ints,
+    bounds: Floats,
+    depth: int,
+    best: float,
+    slack: float,
+    trail: Ints,
+    nodes: int,
 ) -> tuple[int, float, float, int, int]:
     """Depth-first branch and bound; resumable.
 

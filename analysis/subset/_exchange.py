@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from carps_like.analysis.subset._boxes import (
     CLOSED,
-    OPEN,
     Field,
     Floats,
     Ints,
@@ -92,9 +91,7 @@ def cap_of(side: int, base: float, level: float, k: int, full: int) -> int:
 
 
 @compiled
-def lift(
-    side: int, corner: Ints, level: float, field: Field, k: int, stream: Stream
-) -> None:
+def lift(side: int, corner: Ints, level: float, field: Field, k: int, stream: Stream) -> None:
     """Move ``corner`` (d,) in place, axis by axis at random, while the box's cap stays the same.
 
     A larger closed box (a smaller open one) with the same cap is the stronger row.
@@ -328,8 +325,14 @@ def test_exactly(
 
 @compiled
 def search(
-    level: float, ranks: Ints, field: Field, pool: Pool, state: State, scratch: Scratch,
-    tenure: int, last: int,
+    level: float,
+    ranks: Ints,
+    field: Field,
+    pool: Pool,
+    state: State,
+    scratch: Scratch,
+    tenure: int,
+    last: int,
 ) -> bool:
     """Exchange until the subset's score is at most ``level`` (True) or step ``last`` (False)."""
     while state.tally[STEPS] < last:

@@ -25,8 +25,15 @@ def plane_sums(
 
 @compiled
 def separate(
-    side: int, x: Floats, level: float, ranks: Ints, field: Field, k: int, least: float,
-    excess: Floats, corners: Ints,
+    side: int,
+    x: Floats,
+    level: float,
+    ranks: Ints,
+    field: Field,
+    k: int,
+    least: float,
+    excess: Floats,
+    corners: Ints,
 ) -> int:
     """The worst box of every row of the grid's last axis that exceeds its cap by ``least``.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from carps_like.analysis.subset._boxes import CLOSED, Field, Floats, Ints, Words
+from carps_like.analysis.subset._boxes import CLOSED, Field, Ints, Words
 from carps_like.analysis.subset._compiled import compiled, popcount
 
 # points that fit a machine word, and corners worth visiting one by one
@@ -21,9 +21,7 @@ EVERY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @compiled
-def narrow(
-    side: int, axis: int, rank: int, field: Field, within: Words, level: int
-) -> None:
+def narrow(side: int, axis: int, rank: int, field: Field, within: Words, level: int) -> None:
     """within[level + 1] = the full set's points of within[level] that are inside ``rank``."""
     for w in range(within.shape[1]):
         within[level + 1, w] = within[level, w] & field.reference[axis, rank + 1 - side, w]
@@ -61,7 +59,13 @@ def face_words(side: int, ranks: Ints, grid: Ints, sizes: Ints, tops: Ints, at: 
 
 @compiled
 def sweep(
-    side: int, ranks: Ints, grid: Ints, sizes: Ints, inside: Words, field: Field, level: float,
+    side: int,
+    ranks: Ints,
+    grid: Ints,
+    sizes: Ints,
+    inside: Words,
+    field: Field,
+    level: float,
     trail: Ints,
 ) -> tuple[float, int]:
     """Largest score above ``level`` (else ``level``) and how many boxes improved on the last.

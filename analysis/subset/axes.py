@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from carps_like.analysis.subset import _boxes
@@ -24,6 +25,9 @@ def as_points(points: ArrayLike, what: str = "points", cube: bool = False) -> Fl
 
     Raises BadValue naming the first row and column that is wrong.
     """
+    if isinstance(points, pd.DataFrame) and points.index.has_duplicates:
+        twice = points.index[points.index.duplicated()][0]
+        raise BadValue(f"{what}: task {twice!r} stands in more than one row")
     try:
         table = np.asarray(points, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import LinearConstraint, linprog, milp
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
 from carps_like.analysis.subset import _exchange, _separate
@@ -49,11 +50,13 @@ def prove(
     return improve_and_prove(found, axes, time_limit)
 
 
-def improve_and_prove(found: Selection, axes: Axes, time_limit: float) -> Selection:
-    """The work of ``prove`` on axes that are already built."""
+def improve_and_prove(
+    found: Selection, axes: Axes, time_limit: float, banned: Sequence[int] = ()
+) -> Selection:
+    """The work of ``prove`` on axes that are already built; ``banned`` rows may not be chosen."""
     if found.optimal:
         return replace(found, lower_bound=found.value)
-    proof = Proof(axes, found, time_limit)
+    proof = Proof(axes, found, time_limit, banned)
     try:
         proof.bisect(share=0.4)
         proof.settle()
@@ -66,7 +69,9 @@ def improve_and_prove(found: Selection, axes: Axes, time_limit: float) -> Select
 class Proof:
     """Rows known so far, the best subset, and the bound proved for it."""
 
-    def __init__(self, axes: Axes, found: Selection, time_limit: float) -> None:
+    def __init__(
+        self, axes: Axes, found: Selection, time_limit: float, banned: Sequence[int] = ()
+    ) -> None:
         self._axes, self._found, self._k = axes, found, len(found.indices)
         self._unit = axes.unit(self._k)
         self._began, self._limit = time.process_time(), time_limit
@@ -74,6 +79,8 @@ class Proof:
         self._bound, self._optimal, self._reach = 0.0, False, self._best
         self._bounds: list[tuple[float, float]] = []
         n = len(axes.ranks)
+        self._most = np.ones(n)  # 1 for points that may be chosen
+        self._most[list(banned)] = 0.0
         self._member = np.zeros((0, n))
         self._base: list[float] = []
         self._side: list[int] = []
@@ -89,9 +96,7 @@ class Proof:
         bound = value if self._optimal else min(self._bound / self._unit, value)
         # a bound that meets the value proves it as well as the integer program does
         optimal = self._optimal or bound >= value - RESOLUTION / 2
-        return replace(
-            self._found, lower_bound=bound, optimal=optimal, bounds=tuple(self._bounds)
-        )
+        return replace(self._found, lower_bound=bound, optimal=optimal, bounds=tuple(self._bounds))
 
     def bisect(self, share: float) -> None:
         """Raise the bound by linear programs until ``share`` of the time is spent."""
@@ -125,7 +130,7 @@ class Proof:
                     LinearConstraint(np.ones((1, self._member.shape[1])), self._k, self._k),
                 ],
                 integrality=np.ones(self._member.shape[1]),
-                bounds=(0, 1),
+                bounds=Bounds(0.0, self._most),
                 options={"time_limit": self._left()},
             )
             if answer.status == 2:
@@ -170,7 +175,7 @@ class Proof:
                 b_ub=caps,
                 A_eq=np.append(np.ones(n), 0.0)[None, :],
                 b_eq=[self._k],
-                bounds=[(0, 1)] * n + [(0, None)],
+                bounds=[*((0.0, most) for most in self._most), (0.0, None)],
                 method="highs",
                 options={"time_limit": max(self._left(share), 0.1)},
             )
@@ -184,7 +189,7 @@ class Proof:
 
     def _certified(self, weights: Floats, caps: Floats) -> bool:
         """Whether ``weights`` of the rows prove that no k points satisfy them all."""
-        coefficients = np.sort(weights @ self._member)[: self._k]
+        coefficients = np.sort((weights @ self._member)[self._most > 0])[: self._k]
         return bool(math.fsum(coefficients) - math.fsum(weights * caps) > RESOLUTION)
 
     def _separate(self, x: Floats, level: float) -> bool:
