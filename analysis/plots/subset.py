@@ -35,7 +35,7 @@ def projections(points: pd.DataFrame, selection: Selection) -> Figure:
             "o",
             ms=6,
             color=CHOSEN,
-            label=f"{len(chosen)} chosen",
+            label="chosen",
         )
         low, high = table[:, [x, y]].min(axis=0), table[:, [x, y]].max(axis=0)
         margin = 0.05 * np.where(high > low, high - low, 1.0)

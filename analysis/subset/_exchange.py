@@ -105,9 +105,11 @@ def lift(side: int, corner: Ints, level: float, field: Field, k: int, stream: St
         if blocked[j]:
             continue
         corner[j] += step
-        if 0 <= corner[j] <= field.tops[j]:
-            if cap_of(side, measure(side, corner, field, k), level, k, field.full) == cap:
-                continue
+        if (
+            0 <= corner[j] <= field.tops[j]
+            and cap_of(side, measure(side, corner, field, k), level, k, field.full) == cap
+        ):
+            continue
         corner[j] -= step
         blocked[j] = 1
 
@@ -235,13 +237,11 @@ def leaver(row: Singles, state: State) -> int:
     chosen, until, since, gain = state.chosen, state.until, state.since, state.gain
     best, now = -1, state.tally[STEPS]
     for i in range(len(chosen)):
-        if chosen[i] and row[i] > 0 and until[i] <= now:
-            if (
-                best < 0
-                or gain[i] > gain[best]
-                or (gain[i] == gain[best] and since[i] < since[best])
-            ):
-                best = i
+        free = chosen[i] and row[i] > 0 and until[i] <= now
+        if free and (
+            best < 0 or gain[i] > gain[best] or (gain[i] == gain[best] and since[i] < since[best])
+        ):
+            best = i
     return best
 
 
@@ -251,13 +251,11 @@ def comer(state: State) -> int:
     chosen, until, since, cost = state.chosen, state.until, state.since, state.cost
     best, now = -1, state.tally[STEPS]
     for i in range(len(chosen)):
-        if chosen[i] == 0 and until[i] <= now:
-            if (
-                best < 0
-                or cost[i] < cost[best]
-                or (cost[i] == cost[best] and since[i] < since[best])
-            ):
-                best = i
+        free = chosen[i] == 0 and until[i] <= now
+        if free and (
+            best < 0 or cost[i] < cost[best] or (cost[i] == cost[best] and since[i] < since[best])
+        ):
+            best = i
     return best
 
 

@@ -41,7 +41,7 @@ def faces_touched(
             return False
     face = at[axis, threshold]
     faces[axis + 1, axis] = face if face == EVERY else face & word
-    return faces[axis + 1, axis] != 0
+    return bool(faces[axis + 1, axis] != 0)
 
 
 @compiled

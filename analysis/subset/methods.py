@@ -43,7 +43,10 @@ def choose(
 
 
 def _distances(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sqrt(((table[:, None, :] - table[None, :, :]) ** 2).sum(axis=2))
+    distances: NDArray[np.float64] = np.sqrt(
+        ((table[:, None, :] - table[None, :, :]) ** 2).sum(axis=2)
+    )
+    return distances
 
 
 def k_medoids(

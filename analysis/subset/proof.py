@@ -44,7 +44,7 @@ def prove(
     ends. The grid is searched completely up to 1e9 corners (n <= 1,000 for d = 3); beyond, only
     boxes that some subset violated are used, which gives a weaker bound but a valid one.
     """
-    _, axes = check_problem(points, len(found.indices), found.target)
+    axes = check_problem(points, len(found.indices), found.target)
     if not time_limit > 0:
         raise BadValue(f"time_limit is {time_limit}: must be positive seconds")
     return improve_and_prove(found, axes, time_limit)

@@ -75,7 +75,7 @@ def select(
     Weighted exchange search on a lazily grown pool of boxes, see ``_exchange``.
     Raises BadValue for a bad table, ``k``, target or limit.
     """
-    table, axes = check_problem(points, k, target)
+    axes = check_problem(points, k, target)
     check_limits(seed, evaluations, time_limit, prove)
     search = Search(axes, k, seed)
     search.run(evaluations, math.inf if time_limit is None else time_limit)
@@ -87,13 +87,13 @@ def select(
     return found
 
 
-def check_problem(points: ArrayLike, k: int, target: str) -> tuple[np.ndarray, Axes]:
-    """The checked table and its axes."""
+def check_problem(points: ArrayLike, k: int, target: str) -> Axes:
+    """The axes of a checked table."""
     if target not in ("empirical", "uniform"):
         raise BadValue(f"target {target!r}: must be 'empirical' or 'uniform'")
     table = as_points(points, cube=target == "uniform")
     check_size(k, len(table))
-    return table, build_axes(table, table if target == "empirical" else None)
+    return build_axes(table, table if target == "empirical" else None)
 
 
 def check_size(k: int, n: int, what: str = "k") -> None:

@@ -48,7 +48,7 @@ def split(
     taken: list[int] = []
     chosen: list[Selection] = []
     for at, k in enumerate(sizes):
-        _, axes = check_problem(points, k, target)
+        axes = check_problem(points, k, target)
         search = Search(axes, k, seed + at, np.array(taken, dtype=np.int64))
         search.run(evaluations, math.inf if time_limit is None else time_limit)
         found = search.selection()

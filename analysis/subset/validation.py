@@ -61,7 +61,9 @@ def validate(
                 rows.append(
                     {
                         "budget": budget, "method": "random", "k": k, "group": group,
-                        **chance.median().to_dict(), "beats": 0.5,
+                        "kendall": chance["kendall"].median(),
+                        "spearman": chance["spearman"].median(),
+                        "beats": 0.5,
                     }
                 )  # fmt: skip
                 for method, tasks in subsets.items():
@@ -195,7 +197,7 @@ def _placement(ranks: pd.DataFrame, part: pd.DataFrame, name: str) -> float:
 
 
 def _random_placement(ranks: pd.DataFrame, name: str, k: int, times: int, seed: int) -> float:
-    table, at = ranks.to_numpy(), ranks.columns.get_loc(name)
+    table, at = ranks.to_numpy(), list(ranks.columns).index(name)
     others = np.delete(np.arange(table.shape[1]), at)
     full = np.sign((table[:, others] - table[:, [at]]).mean(axis=0))
     picked = table[_random_subsets(len(table), k, times, seed)].mean(axis=1)
