@@ -30,6 +30,10 @@ class BadValue(CarpsLikeError, ValueError):
     """A value of the wrong type or outside its range; names the field and the value."""
 
 
+class BadRequest(CarpsLikeError):
+    """An override, a configuration or a study that cannot be composed."""
+
+
 class MissingLibrary(CarpsLikeError, ImportError):
     """An optional library is not installed; names the command that installs it."""
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from carps_like.errors import CarpsLikeError
+from carps_like.heartbeat import Beat
 from carps_like.log import AttemptLog, git_commit, new_attempt
 from carps_like.store import LOGS, Execution, Index
 from carps_like.trial import Status
@@ -67,7 +68,10 @@ class LocalExecutor:
     Args:
         trusted: ``_target_``s of the user's own that workers may import.
         paths: folders that their modules are looked for in.
-        progress: called a few times a second with the index of what is logged.
+        progress: called a few times a second with the index of what is logged; without it the
+            logs are read only when a worker has died.
+        threads: that libraries get in each worker.
+        more: further arguments of the workers' command line.
     """
 
     def __init__(
@@ -78,12 +82,14 @@ class LocalExecutor:
         *,
         trusted: Sequence[str] = (),
         paths: Sequence[str] = (),
-        progress: Callable[[Index], None] = lambda index: None,
+        progress: Callable[[Index], None] | None = None,
+        threads: int = 1,
+        more: Sequence[str] = (),
     ) -> None:
         self.folder, self.generation = folder, generation
-        self._command = worker_command(folder, generation, trusted, paths)
-        self._environment = worker_environment()
-        self._progress = progress
+        self._command = [*worker_command(folder, generation, trusted, paths), *more]
+        self._environment = worker_environment(threads)
+        self._progress, self._beat = progress, Beat(folder)
         self.index = Index(folder)
         self._n_workers = workers
         self._slots: list[_Slot] = []
@@ -98,26 +104,30 @@ class LocalExecutor:
             WorkersFailed: a worker reported an error that no other worker can go around.
             KeyboardInterrupt: after the workers have stopped; nothing finished is lost.
         """
-        self._slots = [self._start() for _ in range(self._n_workers)]
         try:
+            self._slots += [self._start() for _ in range(self._n_workers)]
             while self._slots:
                 time.sleep(POLL)
-                self.index.refresh()
-                self._progress(self.index)
+                self._beat(slot.attempts[0] for slot in self._slots)
+                self._tell()
                 self._slots = [s for slot in self._slots if (s := self._watch(slot))]
         finally:
             self._stop()
-            self.index.refresh()
-            self._progress(self.index)
+            self._tell()
             if self._log is not None:
                 self._log.close()
         return self.index
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self.index.refresh())
 
     def _start(self, adopt: Sequence[str] = (), isolate: Sequence[str] = ()) -> _Slot:
         attempt = new_attempt()
         extra = ["--attempt", attempt, "--parent", str(os.getpid())]
         extra += [part for old in adopt for part in ("--adopt", old)]
         extra += [part for run_id in isolate for part in ("--isolate", run_id)]
+        self._beat.write(attempt)
         process = subprocess.Popen(
             [*self._command, *extra], env=self._environment, stdin=subprocess.DEVNULL
         )
@@ -128,6 +138,7 @@ class LocalExecutor:
         code = slot.process.poll()
         if code is None:
             return slot
+        self._beat.end(slot.attempts[0])
         if code in (0, STOPPED):
             return None
         if code == 2:
@@ -179,6 +190,7 @@ class LocalExecutor:
             except subprocess.TimeoutExpired:
                 slot.process.kill()
                 slot.process.wait()
+            self._beat.end(slot.attempts[0])
 
 
 def _how(code: int) -> str:

@@ -86,9 +86,14 @@ def run_plan(
     *,
     workers: int = 1,
     paths: Sequence[str] = (),
-    progress: Callable[[Index], None] = lambda index: None,
+    trusted: Sequence[str] | None = None,
+    progress: Callable[[Index], None] | None = None,
 ) -> Outcome:
     """Do what a plan says is to be done; what was done before is left alone.
+
+    Args:
+        trusted: ``_target_``s that workers may import besides the shipped ones; by default those
+            of the plan, which is right for a plan that the user composed and for no other.
 
     Raises:
         KeyboardInterrupt: interrupted; every finished trial is in the logs.
@@ -96,7 +101,7 @@ def run_plan(
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise BadValue(f"workers must be a whole number above 0, not {workers!r}")
     index = Index(folder).refresh()
-    _note_refused(folder, plan, index)
+    note_refused(folder, plan, index)
     to_do = plan.to_do
     if to_do:
         generation = write_generation(folder, to_do, workers)
@@ -104,7 +109,7 @@ def run_plan(
             folder,
             generation,
             min(workers, len(to_do)),
-            trusted=own_targets(plan),
+            trusted=own_targets(plan) if trusted is None else trusted,
             paths=paths,
             progress=progress,
         )
@@ -112,7 +117,7 @@ def run_plan(
     return summarize(plan, index.refresh())
 
 
-def _note_refused(folder: Path, plan: Plan, index: Index) -> None:
+def note_refused(folder: Path, plan: Plan, index: Index) -> None:
     """Pairs that cannot work stand in the results too, as runs with status unsupported."""
     refused = [r for r in plan.runs if r.state == UNSUPPORTED and not index.finished(r.spec.run_id)]
     if not refused:

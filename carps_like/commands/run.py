@@ -6,7 +6,6 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,12 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 
 from carps_like.cli import INTERRUPTED, OK, SOME_FAILED, WRONG
-from carps_like.compose import BadRequest, Composer, register
-from carps_like.plan import LIBRARY_MISSING, UNSUPPORTED, make_plan
+from carps_like.commands.request import Asked, asked, configurations, executor_name
+from carps_like.compose import Composer, register
+from carps_like.errors import BadRequest
+from carps_like.plan import LIBRARY_MISSING, UNSUPPORTED
 from carps_like.progress import Progress
-from carps_like.session import Outcome, impossible, results_folder, run_plan, use_data
-from carps_like.store import Index
+from carps_like.session import Outcome, impossible, run_plan
 
 CONFIGS = "pkg://carps_like.configs"
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     launcher = any(o.startswith("hydra/launcher=") for o in args.overrides)
     if args.multirun and launcher:
         return _hydra(argv, args)
-    return _study(args)
+    return _work(*configurations(args))
 
 
 def _hydra(argv: Sequence[str], args: Namespace) -> int:
@@ -65,35 +65,17 @@ def _job(config: Any) -> None:
         raise RuntimeError(f"the run ended with exit code {code}")
 
 
-def _study(args: Namespace) -> int:
-    composer = Composer(args.config_dir, args.config_name or "run")
-    request = composer.request(args.overrides, multirun=args.multirun)
-    paths = [str(Path.cwd())]
-    if args.config_dir:
-        paths.append(str(Path(args.config_dir).expanduser().resolve()))
-    sys.path.extend(p for p in paths if p not in sys.path)
-    _early_data(args.overrides)
-    return _work(composer.expand(request), paths)
-
-
-def _early_data(overrides: Sequence[str]) -> None:
-    """``data=`` decides which tasks there are, so it counts before anything is composed."""
-    for override in overrides:
-        if override.startswith("data=") and override not in ("data=null", "data="):
-            use_data(override.removeprefix("data=").strip("'\""))
-
-
 def _work(configurations: Any, paths: Sequence[str]) -> int:
-    configurations = iter(configurations)
-    first = next(configurations, None)
-    if first is None:
-        raise BadRequest("the request has no runs")
-    for group in ("optimizer", "task"):
-        if first.get(group) is None:
-            raise BadRequest(f"choose {group}=<name>; `carps-like {group}s` lists them")
-    folder, workers = results_folder(first), first.get("workers", 1)
-    index = Index(folder).refresh()
-    plan = make_plan(chain([first], configurations), index, force=bool(first.get("force")))
+    request = asked(configurations, paths)
+    if executor_name(request) == "slurm":
+        raise BadRequest("`carps-like run` works here; for executor=slurm use `carps-like submit`")
+    return execute(request)
+
+
+def execute(request: Asked) -> int:
+    """Run what a request asks for, here and now; the exit code."""
+    plan, folder, paths = request.plan, request.folder, request.paths
+    workers = request.config.get("workers", 1)
     problem = impossible(plan)
     if problem is not None:
         raise problem
@@ -101,7 +83,14 @@ def _work(configurations: Any, paths: Sequence[str]) -> int:
     started = time.monotonic()
     with Progress(plan) as progress:
         try:
-            outcome = run_plan(folder, plan, workers=workers, paths=paths, progress=progress)
+            outcome = run_plan(
+                folder,
+                plan,
+                workers=workers,
+                paths=paths,
+                trusted=request.trusted,
+                progress=progress,
+            )
         except KeyboardInterrupt:
             progress.close()
             print(
