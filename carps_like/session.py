@@ -112,9 +112,15 @@ def run_plan(
             trusted=own_targets(plan) if trusted is None else trusted,
             paths=paths,
             progress=progress,
+            limited=has_run_limits(to_do),
         )
         index = executor.run()
     return summarize(plan, index.refresh())
+
+
+def has_run_limits(runs: Sequence[PlannedRun]) -> bool:
+    """Whether any run has a limit that must be held from outside its worker."""
+    return any("run_seconds" in r.spec.limits or "run_memory_mb" in r.spec.limits for r in runs)
 
 
 def note_refused(folder: Path, plan: Plan, index: Index) -> None:

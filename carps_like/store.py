@@ -199,9 +199,10 @@ def trial_lines(execution: Execution) -> list[bytes]:
 
 
 def is_results(folder: Path) -> bool:
-    """Whether ``folder`` holds results: logs, or compacted tables."""
+    """Whether ``folder`` holds results: logs, a plan, or compacted tables."""
     return (
         (folder / LOGS).is_dir()
+        or (folder / PLANS).is_dir()
         or (folder / "trials.parquet").exists()
         or (folder / "trials").is_dir()
     )
@@ -214,5 +215,5 @@ def check_results(folders: Iterable[Path]) -> None:
             raise BadResults(f"there is no results folder {str(folder)!r}")
         if not folder.is_dir() or not is_results(folder):
             raise BadResults(
-                f"{str(folder)!r} is not a results folder: it has no logs and no tables"
+                f"{str(folder)!r} is not a results folder: it has no logs, plans or tables"
             )

@@ -26,11 +26,12 @@ from carps_like.engine import Aborted, ReplayMismatch, Run, numbered
 from carps_like.errors import BadResults, CarpsLikeError, Unsupported
 from carps_like.heartbeat import Watch
 from carps_like.interface import Optimizer, Task, described
+from carps_like.limits import tell_begin, tell_end
 from carps_like.live import Live
 from carps_like.log import AttemptLog, DiskFull, process_start
 from carps_like.plan import Assigned, claim, claimed, holders, read_generation
 from carps_like.registry import variants
-from carps_like.sandbox import Sandbox, die_with_parent
+from carps_like.sandbox import Sandbox, become_subreaper, die_with_parent
 from carps_like.seeds import GlobalSeeds
 from carps_like.spec import Limits, Simulate, Spec, build_task_of, describe_task_of
 from carps_like.store import Execution, Index, trial_lines
@@ -56,6 +57,7 @@ class Job:
     adopt: Collection[str] = ()  # attempts whose chunks this one finishes
     deadline: float | None = None  # time.monotonic() after which no run is started
     take_over: bool = False  # when nothing is left to claim, finish what dead workers claimed
+    warden: int | None = None  # file descriptor that is told of each run: see `limits`
 
 
 def check_target(target: str, trusted: Collection[str]) -> None:
@@ -182,10 +184,15 @@ class Worker:
         for target in targets:
             check_target(target, self.job.trusted)
         isolated = assigned.run_id in self.job.isolate
+        if self.job.warden is not None:
+            tell_begin(self.job.warden, assigned.run_id, Limits(**spec.limits))
         try:
             execute(spec, self.log, assigned.round, lines, names, isolated=isolated)
         except ReplayMismatch:
             execute(spec, self.log, assigned.round, isolated=isolated)
+        finally:
+            if self.job.warden is not None:
+                tell_end(self.job.warden)
 
 
 def alive(attempt: Mapping[str, Any]) -> bool:
@@ -351,6 +358,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--isolate", action="append", default=[])
     parser.add_argument("--adopt", action="append", default=[])
     parser.add_argument("--seconds", type=float, default=None, help="start no run after these")
+    parser.add_argument("--warden", type=int, help="file descriptor that is told of each run")
     parser.add_argument("--take-over", action="store_true", help="finish what dead workers left")
     args = parser.parse_args(argv)
     deadline = None if args.seconds is None else time.monotonic() + args.seconds
@@ -358,6 +366,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, stop)
     if args.parent:
         die_with_parent(args.parent)
+    if args.warden is not None:
+        os.set_inheritable(args.warden, False)
+        become_subreaper()
     sys.path.extend(path for path in args.path if path not in sys.path)
     job = Job(
         args.folder,
@@ -367,6 +378,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.adopt,
         deadline,
         args.take_over,
+        args.warden,
     )
     try:
         worker = Worker(job, args.attempt)

@@ -13,7 +13,7 @@ from carps_like.commands.request import Asked, executor_name, read_request
 from carps_like.executors.slurm import FOLDER, Slurm, script, script_path, submit
 from carps_like.log import DiskFull
 from carps_like.plan import chunk_size, write_generation
-from carps_like.session import impossible, note_refused
+from carps_like.session import has_run_limits, impossible, note_refused
 from carps_like.store import Index
 
 HELP = """\
@@ -97,6 +97,7 @@ def _write(request: Asked, slurm: Slurm, generation: int, n_workers: int) -> Pat
         about=about.replace("\n", " "),
         trusted=request.trusted,
         paths=request.paths,
+        limited=has_run_limits(to_do),
         environment={"CARPS_LIKE_DATA": data} if data else {},
     )
     path = script_path(folder, generation)

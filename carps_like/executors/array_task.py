@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--trust", action="append", default=[])
     parser.add_argument("--path", action="append", default=[])
+    parser.add_argument("--limited", action="store_true", help="hold limits on runs")
     args = parser.parse_args(argv)
     for number in STOPS:
         signal.signal(number, _stop)
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             trusted=args.trust,
             paths=args.path,
             threads=args.threads,
+            limited=args.limited,
             more=more,
         ).run()
     except Stop:

@@ -100,6 +100,7 @@ def script(
     about: str,
     trusted: Sequence[str] = (),
     paths: Sequence[str] = (),
+    limited: bool = False,
     environment: Mapping[str, str] | None = None,
 ) -> str:
     """The text of a batch script that works on a generation of a results folder."""
@@ -125,6 +126,7 @@ def script(
     lines.append("exec " + " ".join(map(shlex.quote, command)) + " \\")
     arguments = [["--generation", str(generation)], ["--threads", str(slurm.cpus)]]
     arguments += [["--seconds", str(slurm.seconds - slurm.margin)]]
+    arguments += [["--limited"]] if limited else []
     arguments += [["--trust", target] for target in trusted]
     arguments += [["--path", path] for path in paths]
     lines.append(" \\\n".join("  " + " ".join(map(shlex.quote, a)) for a in arguments))
