@@ -27,7 +27,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from carps_like.errors import BadRequest, CarpsLikeError, UnknownName, did_you_mean
+from carps_like.errors import (
+    BadRequest,
+    CarpsLikeError,
+    MissingData,
+    MissingLibrary,
+    UnknownName,
+    did_you_mean,
+)
 from carps_like.registry import describe_task, task_names, variants
 from carps_like.study import check_study, read_study, study_names, study_seeds
 from carps_like.variants import RESERVED
@@ -87,6 +94,8 @@ class RegistrySource(ConfigSource):
 def _is_task(name: str) -> bool:
     try:
         describe_task(name)
+    except (MissingData, MissingLibrary):
+        return True
     except CarpsLikeError:
         return False
     return True

@@ -31,7 +31,18 @@ from carps_like.errors import BadRequest, BadValue, UnknownName
 
 SECTIONS = ("budget", "simulate", "limits", "executor")
 FIELDS = ("name", "optimizers", "tasks", "where", "seeds", "on_failure", "workers", *SECTIONS)
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$")
 FILTERS = ("pattern", "type", "collection", "max_dim", "min_dim", "where")
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 4:00:00 is a time as written, and not the number 14400."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, _INT if tag.endswith(":int") else pattern) for tag, pattern in resolvers]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def read_study(path: Path) -> Mapping[str, Any]:
@@ -41,7 +52,7 @@ def read_study(path: Path) -> Mapping[str, Any]:
         BadRequest, BadValue, UnknownName: not there, not YAML, a field that does not exist.
     """
     try:
-        data = yaml.safe_load(path.expanduser().read_text(encoding="utf-8"))
+        data = yaml.load(path.expanduser().read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise BadRequest(f"cannot read the study {str(path)!r}: {error.strerror}") from None
     except UnicodeDecodeError:
