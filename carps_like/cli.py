@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from carps_like.errors import CarpsLikeError, UnknownName
+from carps_like.errors import CarpsLikeError, UnknownName, printable
 
 OK, SOME_FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
@@ -138,7 +138,7 @@ def guarded(action: Callable[[], int]) -> int:
     try:
         return action()
     except CarpsLikeError as error:
-        print(f"carps-like: {error}", file=sys.stderr)
+        print(f"carps-like: {printable(str(error))}", file=sys.stderr)
         return WRONG
     except KeyboardInterrupt:
         print("carps-like: interrupted", file=sys.stderr)

@@ -65,11 +65,14 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     for table in folder.glob("*.parquet"):
         table.unlink()
     for log in (folder / "logs").glob("*.jsonl"):
-        lines = []
+        lines, run_id = [], None
         for line in log.read_bytes().splitlines():
             data = orjson.loads(line)
             if isinstance(data, dict) and data.get("k") == "run":
                 change(data)
+                run_id = data["run"]
+            elif isinstance(data, dict) and data.get("k") == "done":
+                data["run"] = run_id
             lines.append(orjson.dumps(data))
         log.write_bytes(b"\n".join(lines) + b"\n")
 
@@ -125,7 +128,7 @@ def test_a_target_in_a_stored_configuration_is_not_imported(
 
     rewrite(hostile, poison)
     for log in (hostile / "logs").glob("*.jsonl"):  # failed, so that retry wants them
-        log.write_bytes(log.read_bytes().replace(b'"status":"ok","error":""', b'"status":"failed"'))
+        log.write_bytes(log.read_bytes().replace(*FAILED))
     codes = everything(hostile, tmp_path / "page.html")
     assert codes[2] in (1, 2)
     assert not mark.exists()
@@ -145,6 +148,7 @@ def test_a_target_in_a_foreign_plan_is_refused_by_workers(
     assert "evil.Task" in capfd.readouterr().err and not mark.exists()
 
 
+FAILED = (b'"status":"ok","error":""', b'"status":"failed","error":"x"')
 NAMES = ["../../escaped", "/tmp/carps-like-escaped", "..", "a/../../escaped", "x\x00y", "a\nb"]
 
 
@@ -263,7 +267,7 @@ def test_terminal_escapes_in_names_do_not_reach_the_terminal(
 
     rewrite(hostile, poison)
     for log in (hostile / "logs").glob("*.jsonl"):
-        log.write_bytes(log.read_bytes().replace(b'"status":"ok","error":""', b'"status":"failed"'))
+        log.write_bytes(log.read_bytes().replace(*FAILED))
     capsys.readouterr()
     main(["status", str(hostile)])
     assert "\x1b" not in capsys.readouterr().out

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from carps_like.cli import OK
+from carps_like.errors import printable
 
 
 def report(argv: Sequence[str]) -> int:
@@ -21,7 +22,7 @@ def report(argv: Sequence[str]) -> int:
     from carps_like.analysis.report import ranking_text, write
 
     results = load(*given.results)
-    print(ranking_text(results))
+    print(printable(ranking_text(results)))
     page = write(results, given.output or given.results[0] / "report.html")
     print(f"report: {page}")
     return OK

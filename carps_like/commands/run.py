@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from carps_like.cli import INTERRUPTED, OK, SOME_FAILED, WRONG
 from carps_like.commands.request import Asked, asked, configurations, executor_name
 from carps_like.compose import Composer, register
-from carps_like.errors import BadRequest
+from carps_like.errors import BadRequest, printable
 from carps_like.plan import LIBRARY_MISSING, UNSUPPORTED
 from carps_like.progress import Progress
 from carps_like.session import Outcome, impossible, run_plan
@@ -119,7 +119,8 @@ def _tell(outcome: Outcome, folder: Path, seconds: float) -> int:
         print(f"  {run.state}: {name} on {task}: {run.reason}", file=sys.stderr)
     for run, status, reason in outcome.failed[:5]:
         name, task = run.spec.optimizer["name"], run.spec.task["name"]
-        print(f"  {status}: {name} on {task}, seed {run.spec.seed}: {reason}", file=sys.stderr)
+        text = f"  {status}: {name} on {task}, seed {run.spec.seed}: {reason}"
+        print(printable(text), file=sys.stderr)
     done = outcome.started - outcome.unfinished
     text = f"{max(0, done)} of {outcome.started} runs done in {seconds:.1f} s"
     if not outcome.started:

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from carps_like.cli import OK, SOME_FAILED
+from carps_like.errors import printable
 from carps_like.heartbeat import INTERVAL, Watch
 from carps_like.plan import read_generation
 from carps_like.store import LOGS, PLANS, Execution, Index, check_results
@@ -121,7 +122,7 @@ class View:
             lines.append(f"{e.status}: {_where(e)}: {error}")
         if len(self.failed) > 5 and not whole_errors:
             lines.append(f"... {len(self.failed)} in all: carps-like status {self.where} --failed")
-        return "\n".join(lines) + "\n"
+        return printable("\n".join(lines) + "\n")
 
     def data(self) -> dict[str, Any]:
         runs = []
