@@ -6,6 +6,8 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from carps_like.cli import INTERRUPTED, OK, SOME_FAILED, WRONG
 from carps_like.commands.request import Asked, asked, configurations, executor_name
 from carps_like.compose import Composer, register
 from carps_like.errors import BadRequest, printable
+from carps_like.executors.dask import Dask, client_of, run_generation
 from carps_like.plan import LIBRARY_MISSING, UNSUPPORTED
 from carps_like.progress import Progress
 from carps_like.session import Outcome, impossible, run_plan
@@ -75,13 +78,18 @@ def _work(configurations: Any, paths: Sequence[str]) -> int:
 def execute(request: Asked) -> int:
     """Run what a request asks for, here and now; the exit code."""
     plan, folder, paths = request.plan, request.folder, request.paths
-    workers = request.config.get("workers", 1)
+    workers, launch = request.config.get("workers", 1), None
     problem = impossible(plan)
     if problem is not None:
         raise problem
     _announce(plan.counts(), folder)
     started = time.monotonic()
-    with Progress(plan) as progress:
+    with ExitStack() as stack:
+        if executor_name(request) == "dask" and plan.to_do:
+            dask = Dask.of(request.config["executor"])
+            workers = dask.workers
+            launch = partial(run_generation, stack.enter_context(client_of(dask)))
+        progress = stack.enter_context(Progress(plan))
         try:
             outcome = run_plan(
                 folder,
@@ -90,6 +98,7 @@ def execute(request: Asked) -> int:
                 paths=paths,
                 trusted=request.trusted,
                 progress=progress,
+                launch=launch,
             )
         except KeyboardInterrupt:
             progress.close()

@@ -16,6 +16,7 @@ from typing import Any
 
 from carps_like.errors import CarpsLikeError
 from carps_like.local import LocalExecutor
+from carps_like.sandbox import die_with_parent
 from carps_like.worker import Stop
 
 
@@ -37,10 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--trust", action="append", default=[])
     parser.add_argument("--path", action="append", default=[])
+    parser.add_argument("--parent", type=int, help="stop when this process ends")
     parser.add_argument("--limited", action="store_true", help="hold limits on runs")
     args = parser.parse_args(argv)
     for number in STOPS:
         signal.signal(number, _stop)
+    if args.parent is not None:
+        die_with_parent(args.parent, signal.SIGTERM)
     more = ["--take-over"]
     if args.seconds is not None:
         more += ["--seconds", str(args.seconds)]
