@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -284,7 +285,8 @@ def write_generation(folder: Path, runs: Sequence[PlannedRun], workers: int) -> 
     except OSError as error:
         raise DiskFull(f"cannot write the plan to {plans}: {error.strerror}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder itself may be what is wrong
+            temporary.unlink(missing_ok=True)
 
 
 def chunk_size(n_runs: int, workers: int) -> int:
