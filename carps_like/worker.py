@@ -28,7 +28,7 @@ from carps_like.interface import Optimizer, Task, described
 from carps_like.live import Live
 from carps_like.log import AttemptLog, DiskFull, process_start
 from carps_like.plan import Assigned, claim, claimed_by, read_generation
-from carps_like.registry import variants
+from carps_like.registry import collection_of, variants
 from carps_like.sandbox import Sandbox, die_with_parent
 from carps_like.seeds import GlobalSeeds
 from carps_like.spec import Limits, Simulate, Spec, build_task_of, describe_task_of
@@ -253,7 +253,9 @@ def header_of(
     """What the runs table says of a run besides how it ended."""
     optima = [None if o.optimum is None else o.inside(o.optimum) for o in task.objectives]
     adapter = live.optimizer if live and live.optimizer else spec.variant.adapter
-    modules = (*adapter.requires, *task.requires)
+    listed = "_target_" not in spec.task and (live is None or live.task is None)
+    family = collection_of(task.name).requires if listed else ()
+    modules = dict.fromkeys((*adapter.requires, *(task.requires or family)))
     return {
         "spec": spec.data(),
         "round": round_,
