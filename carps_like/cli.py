@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -125,6 +126,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"carps-like {__version__}")
         return OK
+    if args[0] in ("-sc", "--shell-completion"):  # how the script of `run -sc install=bash` asks
+        words = os.environ.get("COMP_LINE", "").split()
+        if words[1:2] != ["run"]:
+            print(*(VERBS if len(words) <= 2 else ()), sep="\n")
+            return OK
+        args.insert(0, "run")
     verb = VERBS.get(args[0])
     return guarded(lambda: verb(args[1:]) if verb else _unknown(args[0]))
 
