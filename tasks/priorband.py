@@ -90,14 +90,16 @@ def _with_prior(h: Any, value: Value | None) -> Any:
     centre = h.default_value if value is None else value
     if isinstance(h, CategoricalHyperparameter):
         weights = [len(h.choices) if choice == centre else 1 for choice in h.choices]
-        return CategoricalHyperparameter(h.name, h.choices, weights, str(centre))
+        return CategoricalHyperparameter(
+            h.name, h.choices, weights=weights, default_value=str(centre)
+        )
     sigma = SPREAD * (h.upper - h.lower)
     if h.log:  # ConfigSpace turns a deviation s into |log(lower + s)| / log(upper / lower)
         sigma = (h.upper / h.lower) ** -SPREAD - h.lower
     whole = isinstance(h, IntegerHyperparameter)
     kind = NormalIntegerHyperparameter if whole else NormalFloatHyperparameter
     inside = min(h.upper, max(h.lower, centre))
-    return kind(h.name, inside, float(sigma), h.lower, h.upper, inside, h.log)
+    return kind(h.name, inside, float(sigma), h.lower, h.upper, default_value=inside, log=h.log)
 
 
 def _moved(condition: Any, built: ConfigurationSpace) -> Any:
