@@ -20,6 +20,7 @@ class _Job:
     """What the model reads of a finished evaluation."""
 
     def __init__(self, config: dict[str, Value], budget: float, loss: float | None) -> None:
+        self.id = (0, 0, 0)  # only for its log
         self.kwargs = {"config": config, "budget": budget}
         self.result = None if loss is None else {"loss": loss}
         self.exception = None if loss is not None else "failed"
