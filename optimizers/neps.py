@@ -150,8 +150,8 @@ class NepsFidelity(_Neps):
 
 
 class NepsFidelityPrior(_Neps):
-    """``priorband`` (Mallik et al., 2023), with a model after ``bayesian_optimization_kick_in_point``
-    full evaluations; or ``asha`` and ``hyperband`` with ``sampler=prior``.
+    """``priorband`` (Mallik et al., 2023), with a model after some evaluations
+    (``bayesian_optimization_kick_in_point``); or ``asha`` and ``hyperband`` with ``sampler=prior``.
     """
 
     capabilities = Capabilities(global_seeds=True, fidelity="needs", priors="needs")
