@@ -31,7 +31,9 @@ class Bohb(Hyperband):
     ``random_fraction``, ``bandwidth_factor``, ``min_bandwidth``.
     """
 
-    capabilities = Capabilities(fidelity="needs", conditions="native", global_seeds=True)
+    capabilities = Capabilities(
+        fidelity="needs", conditions="native", ordinal=False, global_seeds=True
+    )
     requires = ("hpbandster",)
 
     def __init__(self, task: TaskDescription, seed: int, eta: float = 3, **options: Any) -> None:

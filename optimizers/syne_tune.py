@@ -219,7 +219,7 @@ class SyneTuneManyFidelity(SyneTuneFidelity):
     )
 
     def _class(self, scheduler: str) -> Any:
-        from syne_tune.optimizer.schedulers.multiobjective import MOASHA
+        from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
 
         return MOASHA
 
