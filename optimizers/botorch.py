@@ -176,7 +176,7 @@ class BoTorch(_BoTorch):
     """
 
     capabilities = Capabilities(constraints=True, global_seeds=True)
-    acquisitions = ("logei", "qlognei", "ucb")
+    acquisitions: ClassVar[tuple[str, ...]] = ("logei", "qlognei", "ucb")
 
     def _built(self) -> Any:
         from botorch.acquisition import (
@@ -210,8 +210,8 @@ class Saas(BoTorch):
     """SAASBO (Eriksson and Jankowiak, 2021): a fully Bayesian GP by MCMC. Seconds per ask."""
 
     capabilities = Capabilities(global_seeds=True)
-    requires = ("botorch", "torch", "numpyro")
-    acquisitions = ("logei", "qlognei")
+    requires: ClassVar[tuple[str, ...]] = ("botorch", "torch", "numpyro")
+    acquisitions: ClassVar[tuple[str, ...]] = ("logei", "qlognei")
 
     def _model(self, x: Any, y: Any) -> Any:
         from botorch.fit import fit_fully_bayesian_model_nuts
@@ -230,7 +230,7 @@ class Turbo(BoTorch):
     """
 
     capabilities = Capabilities(global_seeds=True)
-    acquisitions = ("logei",)
+    acquisitions: ClassVar[tuple[str, ...]] = ("logei",)
 
     def __init__(
         self, task: TaskDescription, seed: int, acquisition: str = "logei", successes: int = 3,
@@ -295,7 +295,7 @@ class BoTorchMany(_BoTorch):
     capabilities = Capabilities(
         multi_objective=True, single_objective=False, constraints=True, global_seeds=True
     )
-    acquisitions = ("qlognehvi", "qlognparego")
+    acquisitions: ClassVar[tuple[str, ...]] = ("qlognehvi", "qlognparego")
 
     def _built(self) -> Any:
         import torch
@@ -347,7 +347,7 @@ class MultiFidelity(_BoTorch):
     """
 
     capabilities = Capabilities(fidelity="needs", global_seeds=True)
-    acquisitions = ("qmfkg",)
+    acquisitions: ClassVar[tuple[str, ...]] = ("qmfkg",)
 
     def __init__(
         self, task: TaskDescription, seed: int, acquisition: str = "qmfkg",

@@ -319,7 +319,7 @@ def fidelities_rise(variant: Variant, effort: Effort) -> None:
     """More than one fidelity is asked for, the highest among them, and what continues another
     trial is no lower than that one.
     """
-    n = max(effort.trials, 60)
+    n = max(effort.trials, 120)
     problem = _main(variant, n)
     with driven(variant, problem, 1, Effort(n, options=effort.options)) as optimizer:
         run = optimizer.run(n)
@@ -334,7 +334,7 @@ def fidelities_rise(variant: Variant, effort: Effort) -> None:
 
 def promotions_are_visible(variant: Variant, effort: Effort) -> None:
     """A configuration that goes on to a higher fidelity says which trial it continues."""
-    n = max(effort.trials, 60)
+    n = max(effort.trials, 120)
     problem = _main(variant, n)
     with driven(variant, problem, 1, Effort(n, options=effort.options)) as optimizer:
         run = optimizer.run(n)
