@@ -6,7 +6,9 @@ has found so far, with its sign turned (so that lower is better here too).
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -22,6 +24,7 @@ from carps_like.analysis.frames import (
     check_choice,
     declarations,
     numbers,
+    points_of,
     positions,
     runs_of,
     text,
@@ -38,7 +41,7 @@ AXES = {
     "simulated_seconds": "simulated seconds",
 }
 INCUMBENTS = {
-    "full": "the best trial at full fidelity",
+    "full": "the best trial at the full fidelity",
     "highest": "the best trial at the highest fidelity so far",
     "any": "the best trial at any fidelity",
 }
@@ -171,20 +174,26 @@ def over_seeds(
     if not 0 < level < 1:
         raise BadValue(f"level must lie between 0 and 1, not {level!r}")
     kept = settle(frame, column, failed)
-    parts = []
-    for (task, optimizer), group in kept.groupby(["task", "optimizer"], observed=True, sort=True):
-        points = group["point"].nunique()
-        values = group[column].to_numpy(dtype=float).reshape(-1, points)
-        mean, lower, upper = _interval(values, interval, level)
-        part = group.iloc[:points][["measure", "point", "fraction", "budget"]].reset_index(
-            drop=True
-        )
-        part.insert(0, "optimizer", str(optimizer))
-        part.insert(1, "task", str(task))
-        parts.append(part.assign(n=len(values), mean=mean, lower=lower, upper=upper))
-    if not parts:
+    if len(kept) == 0:
         raise BadResults("no run ended with status ok: there is nothing to average")
-    return pd.concat(parts, ignore_index=True)
+    points = points_of(kept)
+    first = kept.iloc[::points]
+    keys = [first["task"].astype(str).to_numpy(), first["optimizer"].astype(str).to_numpy()]
+    order = np.lexsort((keys[1], keys[0]))
+    task, optimizer = keys[0][order], keys[1][order]
+    new = (task[1:] != task[:-1]) | (optimizer[1:] != optimizer[:-1])
+    starts = np.concatenate([[0], np.flatnonzero(new) + 1, [len(order)]])
+    values = numbers(kept[column]).reshape(-1, points)[order]
+    groups = [values[a:b] for a, b in itertools.pairwise(starts)]
+    bounds = np.array([_interval(group, interval, level) for group in groups])
+    lead = (order[starts[:-1], None] * points + np.arange(points)).ravel()
+    out = kept.iloc[lead][["measure", "point", "fraction", "budget"]].reset_index(drop=True)
+    out.insert(0, "optimizer", optimizer[starts[:-1]].repeat(points))
+    out.insert(1, "task", task[starts[:-1]].repeat(points))
+    out["n"] = np.diff(starts).repeat(points)
+    for name, column_of in (("mean", 0), ("lower", 1), ("upper", 2)):
+        out[name] = bounds[:, column_of].ravel()
+    return out
 
 
 def settle(frame: pd.DataFrame, column: str, failed: Policy) -> pd.DataFrame:
@@ -348,14 +357,19 @@ def _interval(values: Floats, interval: str, level: float) -> tuple[Floats, Floa
     if n < 2:
         return mean, nothing, nothing
     if interval == "bootstrap":
-        shares = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), 2000) / n
-        means = shares @ values
+        means = _shares(n) @ values
         lower, upper = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return mean, lower, upper
     from scipy.special import stdtrit
 
     half = stdtrit(n - 1, (1 + level) / 2) * values.std(axis=0, ddof=1) / np.sqrt(n)
     return mean, mean - half, mean + half
+
+
+@cache
+def _shares(n: int) -> Floats:
+    """Share of each of ``n`` values in 2000 samples drawn with replacement."""
+    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), 2000) / n
 
 
 __all__ = ["AXES", "INCUMBENTS", "best_so_far", "incumbents", "over_seeds"]

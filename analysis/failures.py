@@ -9,7 +9,7 @@ import pandas as pd
 
 from carps_like.analysis.frames import Results, positions, runs_of, text, trials_of
 
-_CLASS = re.compile(r"([A-Za-z_][\w.]*): ?(.*)", re.DOTALL)
+_CLASS = re.compile(r"(?:^|: )((?:[a-z_]\w*\.)*[A-Z]\w*): ?(.*)", re.DOTALL)
 
 
 def failures(results: Results) -> pd.DataFrame:
@@ -63,9 +63,9 @@ def _seeds(seeds: pd.Series[Any]) -> str:
 
 
 def _parse(error: str) -> tuple[str, str]:
-    """Class and first line of the message, from ``Class: message`` and whatever follows it."""
+    """Class and first line of the message, from ``Class: message`` or ``where: Class: message``."""
     first = next((line.strip() for line in error.splitlines() if line.strip()), "")
-    match = _CLASS.match(first)
-    if match and match[1].rpartition(".")[2][:1].isupper():
-        return match[1], match[2]
-    return "", first
+    match = _CLASS.search(first)
+    if match is None:
+        return "", first
+    return match[1], match[2] if match.start() == 0 else first

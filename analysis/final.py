@@ -20,7 +20,8 @@ def final(
         One row per run, ordered by task, optimizer and seed: run_id, optimizer, task, seed,
         status, measure (value or hypervolume), value (minimised; the hypervolume with its sign
         turned; nan where no trial counts), trial (number of the trial that reached it first, -1
-        where none did), n_trials, n_failed (trials), budget_used (full-fidelity equivalents),
+        where none did), reference (point of the hypervolume, minimised; None with one objective),
+        reference_source, n_trials, n_failed (trials), budget_used (full-fidelity equivalents),
         end (simulated seconds).
     """
     found = incumbents(results, axis=axis, incumbent=incumbent)
@@ -35,6 +36,9 @@ def final(
     number = numbers(trials["trial"])[found.row]
     first = pd.Series(number[reached]).groupby(found.run[reached]).first()
     frame["trial"] = first.reindex(range(len(frame)), fill_value=-1).to_numpy(dtype=int)
+    points = [found.references.get(task, (None, "")) for task in frame["task"]]
+    frame["reference"] = pd.Series([point for point, _ in points], dtype=object)
+    frame["reference_source"] = [source for _, source in points]
     frame["n_trials"] = counts
     bad = (text(trials["status"]) != "ok").to_numpy()[found.row]
     frame["n_failed"] = np.bincount(found.run, weights=bad, minlength=len(frame)).astype(int)

@@ -16,7 +16,6 @@ from carps_like.errors import BadResults, BadValue, did_you_mean
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Policy: TypeAlias = Literal["raise", "worst", "drop"]
-FAILED = ("failed", "timeout", "out_of_memory", "crashed", "killed")  # runs that ended badly
 KEYS = ("optimizer", "task", "seed")
 
 
@@ -42,10 +41,6 @@ class Declared:
     optimum: float | None = None  # of the first objective
     reference: tuple[float, ...] | None = None  # reference point of the hypervolume
     full_fidelity: float | None = None
-
-    def shown(self, value: float) -> float:
-        """A minimised value of the first objective in the direction that the task declares."""
-        return value if all(self.minimize[:1]) else -value
 
 
 def declarations(runs: pd.DataFrame) -> dict[str, Declared]:
@@ -175,6 +170,26 @@ def positions(trials: pd.DataFrame, runs: pd.DataFrame) -> Ints:
 def numbers(column: pd.Series[Any]) -> Floats:
     """A column as floats; what is no number becomes nan."""
     return pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+
+
+def points_of(frame: pd.DataFrame) -> int:
+    """How many rows each run has; 1 where ``frame`` has no budgets (column point).
+
+    Raises:
+        BadValue: the rows are not run by run, each with the same budgets in the same order.
+    """
+    if "point" not in frame or len(frame) == 0:
+        return 1
+    point = frame["point"].to_numpy()
+    n = len(np.unique(point))
+    whole = len(point) % n == 0
+    runs = pd.factorize(frame["run_id"])[0].reshape(-1, n) if whole else np.empty((0, n))
+    if not whole or (point.reshape(-1, n) != point[:n]).any() or (runs != runs[:, :1]).any():
+        raise BadValue(
+            "the rows are not those of best_so_far: sort them by run_id and point, "
+            "and keep the same points of every run"
+        )
+    return n
 
 
 def trials_of(results: Results) -> pd.DataFrame:

@@ -30,10 +30,12 @@ def escape(text: object) -> str:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A number for people to read: at most ``digits`` significant digits."""
+    """A number for people to read: ``digits`` significant digits, or whole below ten million."""
     if math.isnan(value):
         return "–"
-    text = f"{value:.{digits}g}"
+    value += 0.0  # no minus before a zero
+    whole = 10**digits <= abs(value) < 1e7
+    text = f"{value:.0f}" if whole else f"{value:.{digits}g}"
     mantissa, _, exponent = text.partition("e")
     if exponent:
         text = f"{mantissa}e{int(exponent)}"
@@ -71,24 +73,33 @@ def svg(figure: Figure, name: str, caption: str) -> str:
     file = io.StringIO()
     with style.rc():
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(file, format="svg", metadata=nothing)
+        figure.savefig(file, format="svg", metadata=nothing, transparent=True)
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
     used = set(re.findall(r"(?:url\(#|href=\"#)([\w.-]+)", text))
-    text = re.sub(
-        r' id="([\w.-]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text
-    )
-    text = re.sub(r"url\(#", f"url(#{name}-", text)
-    text = re.sub(r"(?:xlink:)?href=\"#", f'href="#{name}-', text)
-    text = re.sub(r' (?:xmlns(?::\w+)?|version)="[^"]*"', "", text)
-    text = text.replace(style.INK, "var(--ink)").replace(style.GRID, "var(--grid)")
-    for i, color in enumerate(style.LIGHT):
-        text = text.replace(color, f"var(--s{i})")
+    text = re.sub(r"<[^>]*>", lambda m: _tag(m[0], name, used), text)  # names in texts stay
+    text = re.sub(r"\n\s*", "\n", text)
     label = f'<svg role="img" aria-label="{escape(caption)}"'
     text = text.replace("<svg", label, 1).strip()
     return re.sub(r'(<svg[^>]*?) width="[\d.]+pt" height="[\d.]+pt"', r"\1", text, count=1)
+
+
+def _tag(tag: str, name: str, used: set[str]) -> str:
+    """A tag of a figure with ids of its own, colours of the page, and no more digits than show."""
+    from carps_like.analysis.plots import style
+
+    ids = r' id="([\w.-]+)"'
+    tag = re.sub(ids, lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", tag)
+    tag = tag.replace("url(#", f"url(#{name}-")
+    tag = re.sub(r"(?:xlink:)?href=\"#", f'href="#{name}-', tag)
+    tag = re.sub(r' (?:xmlns(?::\w+)?|version)="[^"]*"', "", tag)
+    tag = re.sub(r' d="[^"]*"', lambda m: re.sub(r"(\.\d)\d+", r"\1", m[0]), tag)
+    tag = tag.replace(style.INK, "var(--ink)").replace(style.GRID, "var(--grid)")
+    for i, color in enumerate(style.LIGHT):
+        tag = tag.replace(color, f"var(--s{i})")
+    return tag
 
 
 def page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
@@ -150,7 +161,8 @@ nav ol { display: flex; flex-wrap: wrap; gap: .2rem 1.4rem; list-style: none; ma
   padding: 0; font-size: .95rem; }
 .lead { font-size: 1.08rem; }
 .scroll { overflow-x: auto; margin: .8rem 0; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+table { width: max-content; border-collapse: collapse; font-size: .9rem;
+  font-variant-numeric: tabular-nums; }
 th, td { padding: .34rem .8rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--grid); }
 thead th { background: var(--head); font-weight: 600; vertical-align: bottom; }
@@ -158,7 +170,8 @@ tbody th { font-weight: 500; white-space: nowrap; }
 td.n, th.n { text-align: right; white-space: nowrap; }
 td small, th small { font-weight: 400; display: block; color: var(--soft); font-size: .78rem; }
 .best { background: var(--mark); font-weight: 600; border-radius: 3px; padding: 0 .3em; }
-.wrap { overflow-wrap: anywhere; min-width: 12rem; display: inline-block; max-width: 40rem; }
+.wrap { overflow-wrap: anywhere; min-width: 12rem; display: inline-block;
+  max-width: min(40rem, 70vw); }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.3rem; margin: .8rem 0; padding: 0;
   list-style: none; font-size: .9rem; }
 .legend li { display: flex; align-items: center; gap: .5rem; overflow-wrap: anywhere; }
@@ -169,7 +182,7 @@ th svg { margin-right: .55rem; }
 figure { margin: 0; min-width: 0; }
 figure > svg { width: 100%; height: auto; display: block; }
 figure.wide { max-width: 60rem; margin: .8rem 0; overflow-x: auto; }
-figure.wide > svg { min-width: 34rem; }
+figure.wide > svg { min-width: 28rem; }
 figure h4 { margin: 0 0 .2rem; font-size: .9rem; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; font-size: .9rem;
   max-width: 60rem; }

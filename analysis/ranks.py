@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from carps_like.analysis.anytime import settle
-from carps_like.analysis.frames import Floats, Ints, Policy, check_choice
+from carps_like.analysis.frames import Floats, Ints, Policy, check_choice, points_of
 from carps_like.errors import BadResults
 
 
@@ -36,7 +36,9 @@ def ranks(
     """
     for name, policy in (("failed", failed), ("missing", missing)):
         check_choice(name, policy, ("raise", "worst", "drop"))
-    n_points = int(frame["point"].nunique()) if "point" in frame else 1
+    if len(frame) == 0:
+        raise BadResults("there are no runs: there is nothing to rank")
+    n_points = points_of(frame)
     runs = frame.iloc[::n_points]
     optimizers, blocks, row = _grid(runs)
     status = np.append(runs["status"].astype(str).to_numpy(dtype=object), "unfinished")[row]

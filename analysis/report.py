@@ -81,8 +81,8 @@ def ranking(summary: Summary) -> Section:
         body += html.table(head, rows)
         body += (
             '<p class="note">Ranks are within task and seed (1 is best, ties share), averaged over '
-            f"seeds and then over tasks. {escape(regret_note(summary))} Incumbent: "
-            f"{escape(anytime.INCUMBENTS[summary.incumbent])}.</p>"
+            f"seeds and then over tasks. {escape(regret_note(summary))} "
+            f"{escape(_incumbent(summary))}</p>"
         )
     return Section("ranking", "Ranking", body)
 
@@ -148,7 +148,7 @@ def final_performance(summary: Summary) -> Section:
     notes = (
         "Mean over the seeds whose run ended well, the number of these runs, and a 95% interval of "
         f"the mean ({_INTERVAL}). ↓ lower is better, ↑ higher is better; the best mean is marked. "
-        f"Incumbent: {anytime.INCUMBENTS[summary.incumbent]}."
+        f"{_incumbent(summary)}"
     )
     if len(chosen) < len(summary.tasks):
         notes += f" {len(chosen)} of {len(summary.tasks)} tasks are shown, evenly over their names."
@@ -157,7 +157,7 @@ def final_performance(summary: Summary) -> Section:
 
 
 def scales(summary: Summary) -> Section:
-    """Where the normalised regret of each task is 0 and 1."""
+    """Where the normalised regret of each task is 0 and 1, and what hypervolumes refer to."""
     rows = []
     for row in summary.scales.head(MAX_ROWS).to_dict("records"):
         task = row["task"]
@@ -168,7 +168,24 @@ def scales(summary: Summary) -> Section:
         )  # fmt: skip
     head = ["task", "measure", "best is the", "best (0)", "worst (1)"]
     note = '<p class="note">Worst: the worst final value of the compared runs.</p>'
-    return Section("scales", "Scales of the regret", note + html.table(head, rows, text=3))
+    body = note + html.table(head, rows, text=3)
+    several = summary.final[summary.final["measure"] == "hypervolume"].drop_duplicates("task")
+    if len(several):
+        points = [
+            [escape(row["task"]), _point(summary.declared[row["task"]], row["reference"]),
+             escape(row["reference_source"])]
+            for row in several.head(MAX_ROWS).to_dict("records")
+        ]  # fmt: skip
+        body += "<h3>Reference points of the hypervolume</h3>"
+        body += html.table(["task", "reference point", "origin"], points, text=3)
+    return Section("scales", "Scales of the regret", body)
+
+
+def _point(task: Declared, values: Sequence[float]) -> str:
+    """A point of the objectives, by name and in the declared direction."""
+    signs = [1 if low else -1 for low in task.minimize] or [1] * len(values)
+    named = zip(task.objectives, signs, values, strict=True)
+    return ", ".join(f"{escape(name)} = {number(sign * value)}" for name, sign, value in named)
 
 
 def failure_table(summary: Summary) -> Section:
@@ -183,7 +200,7 @@ def failure_table(summary: Summary) -> Section:
         rows = [
             [
                 escape(row["optimizer"]),
-                f'<span class="wrap">{escape(row["task"])}</span>',
+                escape(row["task"]),
                 escape(row["status"]),
                 escape(row["kind"]),
                 f'<span class="wrap">{escape(row["message"][:500])}</span>',
@@ -315,10 +332,15 @@ def _final_cells(summary: Summary, values: pd.DataFrame) -> dict[tuple[str, str]
         means = anytime.over_seeds(values, interval="bootstrap", failed="drop")
     except BadResults:
         return {}
+    lacking = values[(values["status"] == "ok") & values["value"].isna()]
+    without = lacking.groupby(["task", "optimizer"]).size().to_dict()
     best = means.groupby("task")["mean"].transform("min")
     cells = {}
     for row, lead in zip(means.to_dict("records"), means["mean"] <= best, strict=True):
         task = row["task"]
+        if (n := without.get((task, row["optimizer"]), 0)) > 0:
+            cells[task, row["optimizer"]] = f"–<small>no value in {n} of {row['n']}</small>"
+            continue
         bounds = sorted(_as_shown(summary, task, row[n]) for n in ("lower", "upper"))
         mean = number(_as_shown(summary, task, row["mean"]))
         shown = f'<span class="best">{mean}</span>' if lead else mean
@@ -328,6 +350,13 @@ def _final_cells(summary: Summary, values: pd.DataFrame) -> dict[tuple[str, str]
 
 
 # --- words ---
+
+
+def _incumbent(summary: Summary) -> str:
+    """The rule where fidelities differ."""
+    if summary.axis == "trials":
+        return ""
+    return f"Where fidelities differ, what counts is {anytime.INCUMBENTS[summary.incumbent]}."
 
 
 def _spread(names: Sequence[str], most: int) -> list[str]:

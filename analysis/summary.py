@@ -103,10 +103,15 @@ class Summary:
         """Why there is no ranking; empty when there is one."""
         if len(self.runs) == 0:
             return "There are no runs."
+        if not (self.runs["status"] == "ok").any():
+            return "No ranking: no run ended with status ok."
+        if not self.final["value"].notna().any():
+            return f"No ranking: no run has a value ({anytime.INCUMBENTS[self.incumbent]})."
         try:
-            return "" if self.table["mean_rank"].notna().any() else "No run has a value."
+            self.table  # noqa: B018  # computed here, kept for later
         except BadResults as error:
             return f"No ranking: {error}."
+        return ""
 
 
 def conclusion(summary: Summary) -> list[str]:

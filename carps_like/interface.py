@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from carps_like.description import TaskDescription
@@ -57,7 +57,8 @@ class Task(ABC):
     ) -> Result:
         """Check ``config``, evaluate it, and turn what comes back into a :class:`Result`.
 
-        An objective that raises or returns nan or inf gives a result with status ``failed``.
+        An objective that raises or returns nan or inf gives a result with status ``failed``, one
+        that raises ``MemoryError`` with ``out_of_memory``, and ``TimeoutError`` with ``timeout``.
 
         Raises:
             BadValue: the configuration or fidelity is not legal; the message names what.
@@ -68,12 +69,14 @@ class Task(ABC):
             fidelity = description.fidelity.check(fidelity, description.name)
         elif fidelity is not None:
             raise BadValue(f"task {description.name!r} has no fidelity, but got {fidelity!r}")
-        started = time.perf_counter()
+        started, process = time.perf_counter(), os.getpid()
         try:
             out = self.compute(config, fidelity, seed, state)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            _end_fork(process)
             cost = self._cost(fidelity, started)
-            return failure(description, Status.FAILED, described(error), cost)
+            return failure(description, _status_of(error), described(error), cost)
+        _end_fork(process)
         if not isinstance(out, Outcome):
             return _result(description, out, self._cost(fidelity, started))
         cost = self._cost(fidelity, started) if out.cost is None else out.cost
@@ -89,26 +92,41 @@ class Task(ABC):
         return description.unit_cost * description.fidelity.share(fidelity)
 
 
+def _status_of(error: BaseException) -> Status:
+    if isinstance(error, MemoryError):
+        return Status.OUT_OF_MEMORY
+    return Status.TIMEOUT if isinstance(error, TimeoutError) else Status.FAILED
+
+
+def _end_fork(process: int) -> None:
+    """End a copy of this process that the objective forked and that came back out of it."""
+    if os.getpid() != process:
+        os._exit(0)
+
+
 def _result(
     description: TaskDescription,
     objectives: Mapping[str, float],
     cost: float,
     constraints: tuple[float, ...] = (),
-    extra: Mapping[str, Any] = MappingProxyType({}),
+    extra: Mapping[str, Any] | None = None,
     state: Any = None,
 ) -> Result:
     try:
         values = tuple([sign * float(objectives[name]) for name, sign in description.directions])
-    except (KeyError, TypeError, ValueError):
+        cost = float(cost)
+    except (KeyError, TypeError, ValueError, OverflowError):
         known = ", ".join(name for name, _ in description.directions)
         text = f"the task must return a number for each objective ({known}), not {objectives!r}"
+        text += "" if isinstance(cost, float | int) else f" at cost {cost!r}"
         return failure(description, Status.FAILED, text, 0.0)
     if not 0.0 <= cost < math.inf:
         return failure(description, Status.FAILED, f"cost is {cost!r}", 0.0, objectives)
     if all_finite(values):
-        return Result(objectives, values, cost, Status.OK, "", constraints, extra, state)
-    bad = [n for n, _ in description.directions if not math.isfinite(objectives[n])]
-    error = ", ".join(f"objective {n} is {objectives[n]!r}" for n in bad)
+        return Result(objectives, values, cost, Status.OK, "", constraints, extra or {}, state)
+    found = zip(description.directions, values, strict=True)
+    bad = [name for (name, _), value in found if not math.isfinite(value)]
+    error = ", ".join(f"objective {name} is {objectives[name]!r}" for name in bad)
     return failure(description, Status.FAILED, error, cost, objectives)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -126,6 +127,9 @@ class Spec:
         for key in ("optimizer", "task"):
             if not isinstance(data.get(key), Mapping):
                 raise BadValue(f"a run needs {key}=<name>; see `carps-like {key}s`")
+        for key in ("budget", "simulate", "limits"):
+            if not isinstance(data.get(key) or {}, Mapping):
+                raise BadValue(f"{key} has fields of its own, it cannot be {data[key]!r}")
         seed = data.get("seed")
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
             raise BadValue(f"seed must be a whole number from 0 to 2147483647, not {seed!r}")
@@ -162,8 +166,14 @@ def own_task(task: Mapping[str, Any]) -> Task | None:
     target = task.get("_target_")
     if target is None:
         return None
+    make = load_target(str(target), Task)
     options = {k: v for k, v in task.items() if k not in ("name", "_target_") and v is not None}
-    made = load_target(str(target), Task)(**options)
+    if "name" in task and "name" in inspect.signature(make).parameters:
+        options["name"] = task["name"]  # one class, several tasks: each is called what its file is
+    try:
+        made = make(**options)
+    except TypeError as error:
+        raise BadValue(f"task {task.get('name')!r} cannot be made: {error}") from error
     if not isinstance(made, Task):
         raise BadValue(f"_target_ {target!r} of task {task.get('name')!r} did not make a Task")
     return made

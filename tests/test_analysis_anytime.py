@@ -254,3 +254,12 @@ def test_objectives_that_differ_between_runs_of_a_task_are_refused() -> None:
     study = results(run("a", "t", 0, [1]), run("b", "t", 0, [[1, 2]]))
     with pytest.raises(BadResults, match="different objectives"):
         final(study)
+
+
+def test_rows_in_another_order_are_refused_and_a_part_of_the_budgets_is_not() -> None:
+    study = results(run("a", "t", 0, [3, 2, 1]), run("a", "t", 1, [5, 4, 3]))
+    frame = best_so_far(study, points=3)
+    assert over_seeds(frame[frame["point"] > 0])["mean"].tolist() == [3, 2]
+    for wrong in (frame.sample(frac=1, random_state=1), frame.head(5), frame.sort_values("point")):
+        with pytest.raises(BadValue, match="sort them by run_id and point"):
+            over_seeds(wrong)

@@ -175,6 +175,24 @@ def test_a_constant_task_has_no_regret_and_shared_ranks() -> None:
     assert found["mean_rank"].tolist() == [1.5, 1.5]
 
 
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        ("ValueError: x: y\nTraceback", "ValueError", "x: y"),
+        ("json.decoder.JSONDecodeError: bad", "json.decoder.JSONDecodeError", "bad"),
+        ("trial 3 failed: OSError: full", "OSError", "trial 3 failed: OSError: full"),
+        ("took 3 s: the limit is 1 s", "", "took 3 s: the limit is 1 s"),
+        ("\n  \n", "", ""),
+        ("KeyError:", "KeyError", ""),
+    ],
+)
+def test_the_class_of_an_error_is_told_from_its_message(
+    error: str, kind: str, message: str
+) -> None:
+    row = failures(results(run("a", "t", 0, [1], status="failed", error=error))).iloc[0]
+    assert (row["kind"], row["message"]) == (kind, message)
+
+
 def test_failures_are_counted_by_class_and_message() -> None:
     bad = {"status": "crashed", "error": "ValueError: no <b>\nTraceback ..."}
     study = results(

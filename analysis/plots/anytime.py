@@ -33,7 +33,8 @@ def curves(
     Args:
         frame: of `over_seeds`.
         task: whose rows are drawn.
-        x, y: labels of the axes.
+        x, y: what the axes show.
+        title: name the task too.
         flip: turn the sign of the values (of an objective that is maximised, of hypervolume).
         log: logarithmic values; by default where they are all positive and span two decades.
         log_x: logarithmic budget.
@@ -59,7 +60,7 @@ def curves(
         axes.margins(x=0.0)
         if log_x:
             style.logarithmic(axes.set_xscale, axes.xaxis)
-        style.label(axes, x, y, task if title else "")
+        style.label(axes, x, f"{task}: {y}" if title else y)
     return figure
 
 
@@ -78,4 +79,4 @@ def _decades(means: pd.Series[float]) -> float:
     if len(found) == 0 or (found < 0).any() or not (found > 0).any():
         return 0.0
     positive = found[found > 0]
-    return float(np.log10(positive.max() / positive.min()))
+    return float(np.log10(positive.max()) - np.log10(positive.min()))

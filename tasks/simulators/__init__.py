@@ -1,0 +1,1 @@
+"""Small programs that ship, to be run as external programs."""

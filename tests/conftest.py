@@ -1,0 +1,39 @@
+"""Fixtures of the tests that go through the command line."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import carps_like
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """``carps-like ARGUMENTS`` in an empty folder; the completed process."""
+
+    def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+        return carps_like(*arguments, **{"cwd": tmp_path, **options})
+
+    return run
+
+
+@pytest.fixture
+def refused(command: Command) -> Callable[..., str]:
+    """The one line of a command that must be refused: exit code 2, nothing else printed."""
+
+    def run(*arguments: Any, **options: Any) -> str:
+        done = command(*arguments, **options)
+        assert done.returncode == 2, done
+        assert done.stdout == ""
+        lines = done.stderr.splitlines()
+        assert len(lines) == 1, done.stderr
+        assert lines[0].startswith("carps-like: ")
+        return lines[0]
+
+    return run
