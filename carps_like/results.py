@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -296,8 +296,6 @@ def compact(folder: str | Path) -> Results:
     The logs stay: they are what happened, the tables are made from them. Each table is written
     under another name and then renamed, so that a reader sees the old one or the new one.
     """
-    import pyarrow.parquet as pq
-
     folder = Path(folder)
     check_results([folder])
     index = Index(folder).refresh()
@@ -306,6 +304,14 @@ def compact(folder: str | Path) -> Results:
     if stored is not None and stored[1] == absorbed:
         return Results(stored[0], (folder,))
     tables = _load(folder)
+    write_tables(folder, tables, absorbed)
+    return Results(tables, (folder,))
+
+
+def write_tables(folder: Path, tables: dict[str, pa.Table], absorbed: Mapping[str, int]) -> None:
+    """Write both tables; ``absorbed``: how many bytes of each log of the folder are in them."""
+    import pyarrow.parquet as pq
+
     note = {b"carps_like_absorbed": orjson.dumps(absorbed)}
     for name, table in tables.items():
         marked = table.replace_schema_metadata({**table.schema.metadata, **note})
@@ -319,7 +325,6 @@ def compact(folder: str | Path) -> Results:
                 temporary.replace(folder / f"{name}.parquet")
             finally:
                 temporary.unlink(missing_ok=True)
-    return Results(tables, (folder,))
 
 
 def _unique() -> str:
