@@ -86,12 +86,12 @@ def test_one_spanning_optimizer_gives_a_selection_too():
 
 
 def test_bad_results_give_one_line_that_names_the_thing():
-    with pytest.raises(UnknownName, match="'opt1'.*did you mean"):
+    with pytest.raises(UnknownName, match=r"'opt1'.*did you mean"):
         subset.points(FRAME, ["opt1"])
-    with pytest.raises(UnknownName, match="one of log regret, rank, quantile|did you mean"):
+    with pytest.raises(UnknownName, match=r"one of log regret, rank, quantile|did you mean"):
         subset.points(FRAME, SPANNING, scale="log")
     lacking = FRAME[~((FRAME["optimizer"] == "opt07") & (FRAME["task"] == "task05"))]
-    with pytest.raises(BadValue, match="'opt07' has no successful run on 1 of 40.*'task05'"):
+    with pytest.raises(BadValue, match=r"'opt07' has no successful run on 1 of 40.*'task05'"):
         subset.points(lacking, SPANNING)
     assert len(subset.points(lacking, SPANNING, missing="drop")) == 39
     with pytest.raises(BadValue, match=r"budget 9 was not reached by 360 of 360 runs: opt00 on"):
@@ -155,7 +155,7 @@ def test_a_repeated_task_and_a_missing_file_are_named(tmp_path):
     path = subset.save(dataclasses.replace(made, parts={"subset": twice}), tmp_path / "s.yaml")
     with pytest.raises(BadValue, match="more than once"):
         subset.load(path)
-    with pytest.raises(MissingData, match="none.yaml"):
+    with pytest.raises(MissingData, match=r"none\.yaml"):
         subset.load(tmp_path / "none.yaml")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from carps_like.analysis.subset.conclusions import mixed_model_verdicts, surviving_conclusions
 from carps_like.analysis.subset.discrepancy import Discrepancy, star_discrepancy
 from carps_like.analysis.subset.files import Part, SubsetFile, load, save
 from carps_like.analysis.subset.making import make
 from carps_like.analysis.subset.methods import METHODS, choose
-from carps_like.analysis.subset.performance import SCALES, points, values
+from carps_like.analysis.subset.performance import SCALES, log_regret, points, values
 from carps_like.analysis.subset.proof import prove
 from carps_like.analysis.subset.selection import Selection, select
 from carps_like.analysis.subset.splitting import split
@@ -15,7 +16,6 @@ from carps_like.analysis.subset.validation import (
     leave_one_out,
     mean_ranks,
     random_agreements,
-    surviving_conclusions,
     validate,
 )
 
@@ -30,8 +30,10 @@ __all__ = [
     "choose",
     "leave_one_out",
     "load",
+    "log_regret",
     "make",
     "mean_ranks",
+    "mixed_model_verdicts",
     "points",
     "prove",
     "random_agreements",
