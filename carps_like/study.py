@@ -19,7 +19,6 @@
 from __future__ import annotations
 
 import fnmatch
-import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -149,17 +148,14 @@ def _passing(where: str, names: Iterable[str]) -> list[str]:
 
 
 def subset_names(name: str) -> Sequence[str]:
-    """The tasks of a stored subset, ``@name`` in a study.
+    """The tasks of a stored subset: ``@name`` in a study or on the command line.
 
     Raises:
         CarpsLikeError: there is no such subset; the message has the nearest one.
     """
-    try:
-        load = importlib.import_module("carps_like.analysis.subset").load_subset
-    except (ImportError, AttributeError):
-        raise BadRequest(f"'@{name}': this installation has no subsets") from None
-    loaded: Sequence[str] = load(name)
-    return loaded
+    from carps_like.analysis.subset import load_subset
+
+    return load_subset(name)
 
 
 def study_seeds(seeds: Any) -> list[int]:
