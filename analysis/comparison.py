@@ -265,7 +265,7 @@ def rescale(
             bad = tidy.loc[gap < 0, "task"].iloc[0]
             raise BadValue(f"task {bad!r} has a run better than its optimum {optimum[bad]:g}")
     elif (raw > 0).all():
-        return np.log10(raw)
+        return pd.Series(np.log10(raw), index=tidy.index)
     else:
         gap = raw - low if minimise else high - raw
     floor = gap[gap > 0].groupby(tidy["task"]).min().reindex(tidy["task"]).to_numpy()
@@ -307,8 +307,8 @@ def _contrasts(
     ).rename(columns={"p": "p_broad"})
     if not by:
         table.insert(0, "by", "")
-    extra = [_within_tasks(tidy, str(r.left), str(r.right), str(r.by), minimise)
-             for r in table.itertuples()]  # fmt: skip
+    extra = [_within_tasks(tidy, str(r['left']), str(r['right']), str(r['by']), minimise)
+             for r in table.to_dict("records")]  # fmt: skip
     table = pd.concat([table, pd.DataFrame(extra, index=table.index)], axis=1)
     spread = table.pop("spread")
     for new, old in (
@@ -328,7 +328,8 @@ def _within_tasks(
     """The narrow test: tasks are fixed, noise may differ between tasks and optimizers (Welch)."""
     here = tidy[(tidy["by"] == by) & tidy["optimizer"].isin([left, right])]
     stat = here.groupby(["task", "optimizer"], observed=True)["value"].agg(["mean", "var", "size"])
-    stat = stat.unstack("optimizer").dropna(subset=[("mean", left), ("mean", right)])
+    stat = pd.DataFrame(stat.unstack("optimizer"))
+    stat = stat[stat[("mean", left)].notna() & stat[("mean", right)].notna()]
     n = len(stat)
     difference = stat[("mean", left)] - stat[("mean", right)]
     parts = np.concatenate(
@@ -383,7 +384,7 @@ def _leave_one_out(
     )
     result = []
     for key, group in merged.groupby(keys, sort=False):
-        highest = group.loc[group["p_adjusted"].idxmax()]
+        highest = group.sort_values("p_adjusted", kind="stable").iloc[-1]
         changed = group.loc[group["changes"], "task"]
         result.append(
             {
@@ -444,9 +445,9 @@ def _multiverse(
             table = table[keep].assign(scale=scale, interaction=interaction)
             table["conclusion"] = [
                 wording.verdict(
-                    str(r.left), str(r.right), r.estimate, r.p_adjusted, minimise, alpha
+                    str(r["left"]), str(r["right"]), r["estimate"], r["p_adjusted"], minimise, alpha
                 )
-                for r in table.itertuples()
+                for r in table.to_dict("records")
             ]
             rows.append(table)
     first = ["scale", "interaction"]
@@ -534,5 +535,8 @@ def _one_task(left_out: pd.DataFrame) -> Finding:
     fragile = left_out[left_out["changes"] != ""]
     if not len(fragile):
         return Finding("leave one task out", "ok", "no verdict hangs on a single task")
-    parts = [f"{r.left} - {r.right} (without {r.changes})" for r in fragile.head(3).itertuples()]
+    parts = [
+        f"{r['left']} - {r['right']} (without {r['changes']})"
+        for r in fragile.head(3).to_dict("records")
+    ]
     return Finding("leave one task out", "warning", f"the verdict changes for {'; '.join(parts)}")

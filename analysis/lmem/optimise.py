@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg, optimize
 
-from .elimination import Floats
-from .profile import Profile, triangular_root
+from carps_like.analysis.lmem.elimination import Floats
+from carps_like.analysis.lmem.profile import Profile, triangular_root
 
 GAIN = 1e-8  # a smaller drop in deviance is no reason to go on
 ZERO = 1e-9  # a variance that costs no more than this in deviance is set to zero
@@ -61,7 +61,7 @@ def _grid(profile: Profile) -> Floats:
 
 
 def _is_expensive(profile: Profile) -> bool:
-    return profile.elimination.blocks.a33.shape[0] > EXPENSIVE
+    return int(profile.elimination.blocks.a33.shape[0]) > EXPENSIVE
 
 
 def _scan(profile: Profile, grid: Floats) -> Floats:
@@ -158,8 +158,8 @@ def _hessian(
         moved = x.copy()
         moved[i] += h
         rows.append((value_and_gradient(moved)[1] - gradient) / h)
-    matrix = np.array(rows)
-    return (matrix + matrix.T) / 2
+    matrix: Floats = np.array(rows)
+    return np.asarray((matrix + matrix.T) / 2)
 
 
 def _solve(hessian: Floats, gradient: Floats, scale: Floats) -> Floats:

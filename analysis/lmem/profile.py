@@ -13,8 +13,8 @@ import numpy as np
 from scipy import linalg
 from scipy.linalg import lapack
 
-from .crossproducts import Grouping
-from .elimination import Elimination, Floats, State, block_diagonal
+from carps_like.analysis.lmem.crossproducts import Grouping
+from carps_like.analysis.lmem.elimination import Elimination, Floats, Ints, State, block_diagonal
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Profile:
 
 
 @lru_cache(maxsize=64)
-def _lower(k: int) -> tuple[Floats, Floats]:
+def _lower(k: int) -> tuple[Ints, Ints]:
     """Indices of the lower triangle, column by column."""
     columns, rows = np.triu_indices(k)
     return rows, columns
