@@ -343,8 +343,13 @@ def _nested(questions: list[str], models: list[lmem.MixedModel], terms: list[str
     ):
         test, f = lmem.compare(small, large), large.anova().loc[term]
         rows.append(
-            (question, small.formula, large.formula, *test[["chi2", "df", "p"]])
-            + tuple(f[["F", "den_df", "p"]])
+            (
+                question,
+                small.formula,
+                large.formula,
+                *test[["chi2", "df", "p"]],
+                *f[["F", "den_df", "p"]],
+            )
         )
     names = ["question", "null", "alternative", "chi2", "df", "p_ratio", "F", "den_df", "p"]
     return _holm(pd.DataFrame(rows, columns=names))
