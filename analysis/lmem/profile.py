@@ -95,6 +95,12 @@ class Profile:
         value = point.state.log_det + self.nu * np.log(max(point.rss, 1e-300))
         return float(value + point.log_det_xx if self.reml else value)
 
+    def noise(self, theta: Floats) -> float:
+        """Rounding error to expect in the deviance: the residual sum of squares is a difference."""
+        point = self.at(self.covariances(self.unpack(theta)))
+        total = float(self.elimination.blocks.c[-1, -1])
+        return 1e-14 * self.nu * total / max(point.rss, 1e-300)
+
     def value(self, theta: Floats) -> float:
         """Profiled deviance; infinite where it cannot be evaluated."""
         try:
@@ -160,7 +166,8 @@ def _contract(products: Floats, weight: Floats) -> Floats:
 def triangular_root(covariance: Floats) -> Floats:
     """Lower triangular L with L L' = covariance, for singular matrices too, diagonal >= 0."""
     values, vectors = linalg.eigh(covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    # largest first: columns of zeros go to the right, where they hide no slope of the deviance
+    root = (vectors * np.sqrt(np.maximum(values, 0.0)))[:, ::-1]
     lower = linalg.qr(root.T, mode="r")[0].T
     signs = np.where(np.diag(lower) < 0, -1.0, 1.0)
     return np.asarray(lower * signs)
