@@ -16,7 +16,7 @@ from formulaic.errors import FormulaicError
 from scipy import linalg
 
 from carps_like.analysis.lmem.formula import MixedFormula, is_elementwise
-from carps_like.analysis.lmem.frame import Cells, Factor, Floats
+from carps_like.analysis.lmem.frame import Cells, Floats
 from carps_like.errors import BadValue
 
 CHUNK = 1_000_000  # cells whose matrices are in memory at a time
@@ -274,8 +274,3 @@ def _term(text: str, group: tuple[str, ...], name: str, cells: Cells) -> Term:
     # factor of the covariance stays lower triangular in the new units
     factor: npt.NDArray[np.float64] = linalg.cholesky(correlation[::-1, ::-1], lower=True)
     return Term(parts, group, factor[::-1, ::-1].T * diagonal)
-
-
-def group_levels(cells: Cells, term: Term) -> Factor:
-    """The grouping factor of a term."""
-    return cells.groups[term.group]

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import linalg, stats
 
 from carps_like.analysis.lmem import crossproducts, emmeans, hypotheses, inference
-from carps_like.analysis.lmem.design import Design, Term, build, chunks
+from carps_like.analysis.lmem.design import Design, build, chunks
 from carps_like.analysis.lmem.elimination import Floats, Ints
 from carps_like.analysis.lmem.formula import parse, variables
 from carps_like.analysis.lmem.frame import Cells, Factor, prepare
@@ -463,6 +463,3 @@ def _quantile(df: Floats, level: float) -> Floats:
     tail = (1 - level) / 2
     student = stats.t.isf(tail, np.maximum(df, 1e-9))
     return np.asarray(np.where(np.isinf(df), stats.norm.isf(tail), student))
-
-
-__all__ = ["MixedModel", "Term", "fit"]
