@@ -30,8 +30,8 @@ class Budget:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise BadValue(f"budget.{name} must be a number, not {value!r}")
-            if math.isnan(value) or value <= 0:
-                raise BadValue(f"budget.{name} must be above 0, not {value!r}")
+            if not 0 < value < math.inf:
+                raise BadValue(f"budget.{name} must be above 0 and finite, not {value!r}")
         if self.trials is not None:
             if self.trials != int(self.trials):
                 raise BadValue(f"budget.trials must be a whole number, not {self.trials!r}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
-from carps_like.errors import CarpsLikeError, UnknownName
+from carps_like.errors import CarpsLikeError, UnknownName, printable
 
 OK, SOME_FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
@@ -17,12 +18,18 @@ carps-like: compare hyperparameter optimizers on benchmark tasks
   carps-like run study=demo workers=2
 
   run         run a study, or go on with it; what is finished is skipped
+  plan        what a study has to run, its state and why: nothing is run
+  submit      the same on a cluster: executor=slurm executor.partition=... executor.array=100
+  retry       do failed runs again: retry RESULTS --status timeout,out_of_memory
+  merge       join results of several machines: merge A B -o C
   tasks       list tasks: --type mf --collection yahpo --max-dim 5 --where "..." --json
   task        show one task with its search space
   optimizers  list optimizers: --type mo --json
-  status      what a results folder holds, by state
+  status      what a results folder holds, by state; --watch follows it
   report      one self-contained page: report RESULTS [-o FILE]
   compact     make runs.parquet and trials.parquet from the logs
+  env         environments of optimizers that need one: env list, env build neps, env remove neps
+  check       does an optimizer keep what it claims? check my_module:MyOptimizer [--quick]
 
 Each verb has --help. Exit codes: 0 all good, 1 some runs failed, 2 the request was wrong,
 130 interrupted (everything finished is kept).
@@ -31,6 +38,30 @@ Each verb has --help. Exit codes: 0 all good, 1 some runs failed, 2 the request 
 
 def _run(argv: Sequence[str]) -> int:
     from carps_like.commands.run import main
+
+    return main(argv)
+
+
+def _plan(argv: Sequence[str]) -> int:
+    from carps_like.commands.plan import main
+
+    return main(argv)
+
+
+def _submit(argv: Sequence[str]) -> int:
+    from carps_like.commands.submit import main
+
+    return main(argv)
+
+
+def _retry(argv: Sequence[str]) -> int:
+    from carps_like.commands.retry import main
+
+    return main(argv)
+
+
+def _merge(argv: Sequence[str]) -> int:
+    from carps_like.commands.merge import main
 
     return main(argv)
 
@@ -54,9 +85,9 @@ def _optimizers(argv: Sequence[str]) -> int:
 
 
 def _status(argv: Sequence[str]) -> int:
-    from carps_like.commands.folder import status
+    from carps_like.commands.status import main
 
-    return status(argv)
+    return main(argv)
 
 
 def _report(argv: Sequence[str]) -> int:
@@ -71,14 +102,32 @@ def _compact(argv: Sequence[str]) -> int:
     return compact(argv)
 
 
+def _env(argv: Sequence[str]) -> int:
+    from carps_like.commands.adapters import env
+
+    return env(argv)
+
+
+def _check(argv: Sequence[str]) -> int:
+    from carps_like.commands.adapters import check
+
+    return check(argv)
+
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": _run,
+    "plan": _plan,
+    "submit": _submit,
+    "retry": _retry,
+    "merge": _merge,
     "tasks": _tasks,
     "task": _task,
     "optimizers": _optimizers,
     "status": _status,
     "report": _report,
     "compact": _compact,
+    "env": _env,
+    "check": _check,
 }
 
 
@@ -93,6 +142,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"carps-like {__version__}")
         return OK
+    if args[0] in ("-sc", "--shell-completion"):  # how the script of `run -sc install=bash` asks
+        words = os.environ.get("COMP_LINE", "").split()
+        if words[1:2] != ["run"]:
+            print(*(VERBS if len(words) <= 2 else ()), sep="\n")
+            return OK
+        args.insert(0, "run")
     verb = VERBS.get(args[0])
     return guarded(lambda: verb(args[1:]) if verb else _unknown(args[0]))
 
@@ -106,7 +161,7 @@ def guarded(action: Callable[[], int]) -> int:
     try:
         return action()
     except CarpsLikeError as error:
-        print(f"carps-like: {error}", file=sys.stderr)
+        print(f"carps-like: {printable(str(error))}", file=sys.stderr)
         return WRONG
     except KeyboardInterrupt:
         print("carps-like: interrupted", file=sys.stderr)

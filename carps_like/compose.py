@@ -6,7 +6,6 @@ end, and is content with a glob that matches nothing (70 ms a job: two hours for
 
 from __future__ import annotations
 
-import fnmatch
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import initialize_config_module
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
@@ -29,16 +27,20 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from carps_like.errors import BadValue, CarpsLikeError, UnknownName, did_you_mean
+from carps_like.errors import (
+    BadRequest,
+    CarpsLikeError,
+    MissingData,
+    MissingLibrary,
+    UnknownName,
+    did_you_mean,
+)
 from carps_like.registry import describe_task, task_names, variants
+from carps_like.study import check_study, read_study, study_names, study_seeds
 from carps_like.variants import RESERVED
 
 SCHEME = "carps-like"
 _extra_dirs: list[str] = []  # --config-dir, for the search path plugin
-
-
-class BadRequest(CarpsLikeError):
-    """An override or a configuration that Hydra refuses; the message is its own first line."""
 
 
 class RegistrySource(ConfigSource):
@@ -60,8 +62,7 @@ class RegistrySource(ConfigSource):
         if group == "task" and _is_task(name):
             data = {"name": name}
         elif group == "optimizer" and name in variants():
-            variant = variants()[name]
-            data = {"name": name, "_target_": variant.target, **variant.options}
+            data = variants()[name].data
         else:
             raise ConfigLoadError(f"Config not found : {config_path}")
         return ConfigResult(
@@ -92,6 +93,8 @@ class RegistrySource(ConfigSource):
 def _is_task(name: str) -> bool:
     try:
         describe_task(name)
+    except (MissingData, MissingLibrary):
+        return True
     except CarpsLikeError:
         return False
     return True
@@ -167,17 +170,11 @@ class Composer:
     def _explain(self, error: Exception) -> str:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         text = lines[0] if lines else type(error).__name__
-        wrong = re.match(r"Could not override '([^']+)'", text)
-        if wrong:
-            path = wrong.group(1)
-            known = [k for k in self._siblings(path) if k not in RESERVED]
-            otherwise = f"there are {', '.join(known)}" if known else ""
-            hint = did_you_mean(path.rpartition(".")[2], known, otherwise)
-            text = f"unknown field {path!r}{hint}"
-        return text
+        wrong = re.match(r"Could not (?:override|append to config\. .*) '([^']+)'", text)
+        return self._unknown_field(wrong.group(1)) if wrong else text
 
-    def _siblings(self, path: str) -> list[str]:
-        parent = path.rpartition(".")[0]
+    def _unknown_field(self, path: str) -> str:
+        """One line that names the first part of ``path`` that does not exist."""
         try:
             node: Any = self._hydra.compose_config(
                 config_name=self._config_name,
@@ -187,9 +184,16 @@ class Composer:
                 with_log_configuration=False,
             )
         except HydraException:
-            return []
-        node = OmegaConf.select(node, parent) if parent else node
-        return [str(k) for k in node if k != "hydra"] if isinstance(node, DictConfig) else []
+            return f"unknown field {path!r}"
+        parts = path.split(".")
+        for part in parts[:-1]:
+            if not isinstance(node, DictConfig) or part not in node:
+                break
+            node, parts = node[part], parts[1:]
+        known = [str(k) for k in node if k != "hydra"] if isinstance(node, DictConfig) else []
+        known = [k for k in known if k not in RESERVED]
+        otherwise = f"there are {', '.join(known)}" if known else ""
+        return f"unknown field {path!r}{did_you_mean(parts[0], known, otherwise)}"
 
     _last_choices: Sequence[str] = ()
 
@@ -202,10 +206,7 @@ class Composer:
             BadRequest: not an override, a sweep without ``-m``, a glob that matches nothing.
             UnknownName: an optimizer, task or study that does not exist.
         """
-        try:
-            parsed = self._parser.parse_overrides(list(overrides))
-        except HydraException as error:
-            raise BadRequest(str(error).splitlines()[0]) from None
+        parsed = [self._parse(override) for override in overrides]
         request = Request()
         for override in parsed:
             self._add(request, override, multirun)
@@ -217,6 +218,13 @@ class Composer:
                 first = request.axes.get(group, [""])[0]
                 self._last_choices += [f"{group}={first}"] if first else []
         return request
+
+    def _parse(self, override: str) -> Override:
+        try:
+            return self._parser.parse_overrides([override])[0]
+        except HydraException as error:
+            reason = str(error).splitlines()[0]
+            raise BadRequest(f"cannot read the override {override!r}: {reason}") from None
 
     def _add(self, request: Request, override: Override, multirun: bool) -> None:
         key, line = override.key_or_group, override.input_line or ""
@@ -240,7 +248,7 @@ class Composer:
             request.axes[prefix + key] = list(dict.fromkeys(values))
         elif key == "study" and override.value() is not None:
             request.fixed.append(line)
-            request.study = self.compose([line])["study"] or {}
+            request.study = check_study(self.compose([line])["study"] or {}, str(override.value()))
         else:
             request.fixed.append(line)
 
@@ -277,6 +285,7 @@ class Composer:
         tasks = request.axes.get("task") or self._from_study(request, "task")
         seeds = self._seeds(request)
         own = any(re.match(r"\+*~?task\.", o) for o in [*request.fixed, *axes])
+        fixed = [*request.fixed, *_executor_choice(request)]
         plain = [t for t in tasks if t is not None and _is_task(t)] if not own else []
         rest = [t for t in tasks if t not in set(plain)]
         for choice in itertools.product(optimizers, *axes.values()):
@@ -285,10 +294,10 @@ class Composer:
                 varied.append(f"optimizer={choice[0]}")
             for first, names in [(t, [t]) for t in rest] + ([(plain[0], plain)] if plain else []):
                 chosen = [] if first is None else [f"task={first}"]
-                overrides = [*request.fixed, *varied, *chosen]
+                overrides = [*fixed, *varied, *chosen]
                 base = _with_study(self.compose(overrides), request.study, overrides)
                 for name in names:
-                    task = base["task"] if name == first else {"name": name}
+                    task = base.get("task") if name == first else {"name": name}
                     for seed in seeds if seeds is not None else [base["seed"]]:
                         yield {**base, "task": task, "seed": seed}
 
@@ -296,44 +305,31 @@ class Composer:
         """The study's own list, unless the command line chooses."""
         if not request.study or any(o.startswith(f"{group}=") for o in request.fixed):
             return [None]
-        wanted = request.study.get(f"{group}s")
-        if not isinstance(wanted, list) or not wanted:
-            raise BadValue(f"study {request.study.get('name')!r} has no list of {group}s")
-        names = [n for item in wanted for n in self._names(group, item)]
-        return list(dict.fromkeys(names))
+        names = study_names(request.study, group, lambda: self._options(group))
+        for name in names:
+            self._check_name(group, name)
+        return list(names)
 
-    def _names(self, group: str, item: Any) -> list[str]:
-        """What one entry of a study's list stands for."""
-        text = str(item)
-        if any(c in text for c in "*?["):
-            known = self._hydra.config_loader.get_group_options(group, ObjectType.CONFIG)
-            found = fnmatch.filter(known, text)
-            if not found:
-                raise BadRequest(f"{text!r} in the study's {group}s matches nothing")
-            return found
-        self._check_name(group, text)
-        return [text]
+    def _options(self, group: str) -> list[str]:
+        options: list[str] = self._hydra.config_loader.get_group_options(group, ObjectType.CONFIG)
+        return options
 
     def _seeds(self, request: Request) -> list[int] | None:
         swept = request.axes.get("seed")
         if swept is not None:
-            return [_seed(v) for v in swept]
+            return study_seeds(swept)
         if any(o.startswith("seed=") for o in request.fixed) or "seeds" not in request.study:
             return None
-        seeds = request.study["seeds"]
-        if isinstance(seeds, list):
-            return [_seed(s) for s in seeds]
-        match = re.fullmatch(r"range\((\d+), ?(\d+)\)", str(seeds))
-        if match:
-            return list(range(int(match.group(1)), int(match.group(2))))
-        return list(range(_seed(seeds)))
+        return study_seeds(request.study["seeds"])
 
 
-def _seed(value: Any) -> int:
-    try:
-        return int(str(value))
-    except ValueError:
-        raise BadValue(f"seed must be a whole number, not {value!r}") from None
+def _executor_choice(request: Request) -> list[str]:
+    """``executor=NAME`` as the study says, unless the command line chooses."""
+    chosen = request.study.get("executor")
+    name = chosen.get("name") if isinstance(chosen, Mapping) else chosen
+    if name is None or any(o.startswith("executor=") for o in request.fixed):
+        return []
+    return [f"executor={name}"]
 
 
 def _with_study(
@@ -341,38 +337,15 @@ def _with_study(
 ) -> dict[str, Any]:
     """``data`` with the study's values where the command line gives none of its own."""
     explicit = {o.lstrip("+").partition("=")[0] for o in overrides}
-    for section in ("budget", "simulate", "limits"):
-        for key, value in (study.get(section) or {}).items():
-            if f"{section}.{key}" not in explicit:
+    for section in ("budget", "simulate", "limits", "executor"):
+        given = study.get(section) or {}
+        for key, value in given.items() if isinstance(given, Mapping) else ():
+            if f"{section}.{key}" not in explicit and (section, key) != ("executor", "name"):
                 data[section][key] = value
     for key in ("name", "on_failure", "workers"):
         if key in study and key not in explicit:
             data[key] = study[key]
     return data
-
-
-def read_study(path: Path) -> Mapping[str, Any]:
-    """A study from a file of the user's own; its name is the file's unless it says another.
-
-    Raises:
-        BadRequest: not there, or not a YAML mapping.
-    """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadRequest(f"cannot read the study {str(path)!r}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise BadRequest(f"{path} is not YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(data, dict):
-        raise BadRequest(f"{path} must hold a mapping with optimizers, tasks, seeds and budget")
-    known = ("name", "optimizers", "tasks", "seeds", *STUDY_SECTIONS)
-    for key in data:
-        if key not in known:
-            raise UnknownName(f"field of the study {path.name}", str(key), known)
-    return {"name": path.stem, **data}
-
-
-STUDY_SECTIONS = ("budget", "simulate", "limits", "executor", "on_failure", "workers")
 
 
 def _drop_hydra(config: DictConfig) -> None:

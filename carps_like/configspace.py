@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,16 +33,21 @@ from ConfigSpace import forbidden as _forbidden
 from ConfigSpace.hyperparameters import FloatHyperparameter, Hyperparameter, IntegerHyperparameter
 
 from carps_like.errors import BadValue
-from carps_like.space import Param, native
+from carps_like.space import Param, Rule, SpaceData, names_in, native
 from carps_like.trial import Value
 
-_Test = Callable[[Mapping[str, Value]], bool]
+
+def space_data(space: ConfigurationSpace) -> SpaceData:
+    """``space`` as plain data: all that checking and translating it needs."""
+    return SpaceData(params(space), conditions(space), forbidden(space))
 
 
 def params(space: ConfigurationSpace) -> tuple[Param, ...]:
     """The hyperparameters of ``space``, in its own order (parents before children)."""
-    found = conditions(space)
-    return tuple(_param(h, found.get(h.name, ((), None))[0]) for h in space.values())
+    rules = conditions(space)
+    return tuple(
+        _param(h, names_in(rules[h.name]) if h.name in rules else ()) for h in space.values()
+    )
 
 
 def count(space: ConfigurationSpace) -> dict[str, int]:
@@ -125,91 +129,66 @@ def _param(h: Hyperparameter, parents: tuple[str, ...]) -> Param:
     raise BadValue(f"hyperparameter {h.name!r} has the unknown type {type(h).__name__}")
 
 
-def conditions(space: ConfigurationSpace) -> dict[str, tuple[tuple[str, ...], _Test]]:
-    """Child -> (parents, test); the test takes the active values."""
-    return {c.child.name: (_parents(c), _condition(c)) for c in space.conditions}
+def conditions(space: ConfigurationSpace) -> dict[str, Rule]:
+    """Child -> the rule that switches it on."""
+    return {c.child.name: _condition(c) for c in space.conditions}
 
 
-def _parents(condition: Any) -> tuple[str, ...]:
+def _condition(condition: Any) -> Rule:
     if isinstance(condition, AndConjunction | OrConjunction):
-        names = (name for part in condition.components for name in _parents(part))
-        return tuple(dict.fromkeys(names))
-    return (condition.parent.name,)
-
-
-def _condition(condition: Any) -> _Test:
-    """A condition as a function; it fails when its parent is inactive, as in ConfigSpace.
-
-    "Not equals" holds when its parent is inactive: ConfigSpace again.
-    """
-    if isinstance(condition, AndConjunction | OrConjunction):
-        parts = [_condition(part) for part in condition.components]
-        join = all if isinstance(condition, AndConjunction) else any
-        return lambda config: join(part(config) for part in parts)
+        join = "and" if isinstance(condition, AndConjunction) else "or"
+        return [join, *(_condition(part) for part in condition.components)]
     parent = condition.parent.name
     if isinstance(condition, InCondition):
-        allowed = {native(v) for v in condition.values}
-        return lambda config: parent in config and config[parent] in allowed
-    value = native(condition.value)
-    if isinstance(condition, EqualsCondition):
-        return lambda config: parent in config and config[parent] == value
-    if isinstance(condition, NotEqualsCondition):
-        return lambda config: parent not in config or config[parent] != value
-    rank = _rank(condition.parent)
-    limit = rank(value)
-    if isinstance(condition, GreaterThanCondition):
-        return lambda config: parent in config and rank(config[parent]) > limit
-    if isinstance(condition, LessThanCondition):
-        return lambda config: parent in config and rank(config[parent]) < limit
+        return ["in", parent, [native(v) for v in condition.values]]
+    for kind, operator in _COMPARED.items():
+        if isinstance(condition, kind):
+            return [operator, parent, native(condition.value), _order(condition.parent)]
     raise BadValue(f"condition {condition} has the unknown type {type(condition).__name__}")
 
 
-def _rank(h: Hyperparameter) -> Callable[[Any], Any]:
-    """What ``<`` compares: the position in an ordinal's sequence, else the value itself."""
-    if isinstance(h, OrdinalHyperparameter):
-        positions = {native(v): i for i, v in enumerate(h.sequence)}
-        return positions.__getitem__
-    return lambda value: value
+def _order(h: Hyperparameter) -> list[Value] | None:
+    """What ``<`` goes by: an ordinal's sequence, else (``None``) the values themselves."""
+    return [native(v) for v in h.sequence] if isinstance(h, OrdinalHyperparameter) else None
 
 
-def clause_test(clause: Any) -> _Test:
-    """A forbidden clause as a function, true when it forbids; inactive values forbid nothing."""
+def forbidden(space: ConfigurationSpace) -> tuple[tuple[str, Rule], ...]:
+    """Each forbidden clause in words, and the rule of what it forbids."""
+    return tuple((str(c), _clause(c)) for c in space.forbidden_clauses)
+
+
+def _clause(clause: Any) -> Rule:
     if isinstance(clause, ForbiddenAndConjunction | _forbidden.ForbiddenOrConjunction):
-        parts = [clause_test(part) for part in clause.components]
-        join = all if isinstance(clause, ForbiddenAndConjunction) else any
-        return lambda config: join(part(config) for part in parts)
-    for relation, compare in _RELATIONS.items():
+        join = "and" if isinstance(clause, ForbiddenAndConjunction) else "or"
+        return [join, *(_clause(part) for part in clause.components)]
+    for relation, operator in _RELATED.items():
         if isinstance(clause, relation):
-            left, right = clause.left.name, clause.right.name
             # ordinals are compared by value here, not by rank: ConfigSpace says so
-            return lambda config: (
-                left in config and right in config and bool(compare(config[left], config[right]))
-            )
+            return ["relation", operator, clause.left.name, clause.right.name]
     name = clause.hyperparameter.name
     if isinstance(clause, ForbiddenInClause):
-        values = {native(v) for v in clause.values}
-        return lambda config: name in config and config[name] in values
-    value = native(clause.value)
-    if isinstance(clause, ForbiddenEqualsClause):
-        return lambda config: name in config and config[name] == value
-    rank = _rank(clause.hyperparameter)
-    limit = rank(value)
-    for kind, compare in _CLAUSES.items():
+        return ["in", name, [native(v) for v in clause.values]]
+    for kind, operator in _COMPARED.items():
         if isinstance(clause, kind):
-            return lambda config: name in config and bool(compare(rank(config[name]), limit))
+            return [operator, name, native(clause.value), _order(clause.hyperparameter)]
     raise BadValue(f"forbidden clause {clause} has the unknown type {type(clause).__name__}")
 
 
-_RELATIONS: dict[Any, Callable[[Any, Any], Any]] = {
-    ForbiddenEqualsRelation: lambda a, b: a == b,
-    ForbiddenLessThanRelation: lambda a, b: a < b,
-    ForbiddenGreaterThanRelation: lambda a, b: a > b,
-    _forbidden.ForbiddenLessThanEqualsRelation: lambda a, b: a <= b,
-    _forbidden.ForbiddenGreaterThanEqualsRelation: lambda a, b: a >= b,
+_RELATED: dict[Any, str] = {
+    ForbiddenEqualsRelation: "==",
+    ForbiddenLessThanRelation: "<",
+    ForbiddenGreaterThanRelation: ">",
+    _forbidden.ForbiddenLessThanEqualsRelation: "<=",
+    _forbidden.ForbiddenGreaterThanEqualsRelation: ">=",
 }
-_CLAUSES: dict[Any, Callable[[Any, Any], Any]] = {
-    _forbidden.ForbiddenLessThanClause: lambda a, b: a < b,
-    _forbidden.ForbiddenLessThanEqualsClause: lambda a, b: a <= b,
-    _forbidden.ForbiddenGreaterThanClause: lambda a, b: a > b,
-    _forbidden.ForbiddenGreaterThanEqualsClause: lambda a, b: a >= b,
+_COMPARED: dict[Any, str] = {
+    EqualsCondition: "==",
+    NotEqualsCondition: "!=",
+    GreaterThanCondition: ">",
+    LessThanCondition: "<",
+    ForbiddenEqualsClause: "==",
+    _forbidden.ForbiddenLessThanClause: "<",
+    _forbidden.ForbiddenLessThanEqualsClause: "<=",
+    _forbidden.ForbiddenGreaterThanClause: ">",
+    _forbidden.ForbiddenGreaterThanEqualsClause: ">=",
 }

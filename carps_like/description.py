@@ -77,6 +77,11 @@ class Fidelity:
             raise BadValue(f"fidelity {self.name}={value!r} of {task!r} must be a whole number")
         return int(value) if self.integer else float(value)
 
+    def nearest(self, value: float) -> float:
+        """The legal fidelity nearest to ``value``."""
+        inside = min(self.upper, max(self.lower, float(value)))
+        return int(min(self.upper, round(inside))) if self.integer else inside
+
     def share(self, value: float | None) -> float:
         """Part of a full evaluation that one at ``value`` is charged as, in (0, 1]."""
         return 1.0 if value is None else value / self.upper

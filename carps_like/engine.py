@@ -27,6 +27,7 @@ from carps_like.log import TRIAL, AttemptLog
 from carps_like.spec import Simulate
 from carps_like.trial import Result, Status, Trial
 
+_NOT_HERE = object()  # the state of a trial that was answered from a log
 NO_PENALTY_KNOWN = 1e10  # told for a failure before anything succeeded, where none is declared
 
 
@@ -69,7 +70,9 @@ class Charge:
 
     def __init__(self, task: TaskDescription, continuation: bool) -> None:
         self._fidelity = task.fidelity
-        self._continuation = continuation and task.fidelity is not None
+        self._continuation = (
+            continuation and task.fidelity is not None and task.fidelity.continuable
+        )
         self._finished: dict[tuple[Any, ...], list[tuple[float, float, float]]] = {}
 
     def __call__(
@@ -255,9 +258,13 @@ class Run:
         )
         if self._stateful:
             self._past.append((trial, fidelity, result.state))
+        return end, self._finished(number, trial, result, worker)
+
+    def _finished(self, number: int, trial: Trial, result: Result, worker: int) -> _Pending:
+        """A trial that is in the log, ready to be told when the clock comes to its end."""
         if self._abort and not result.ok:
             raise Aborted(result.status, f"trial {number} {result.status}: {result.error}")
-        return end, _Pending(number, trial, self._penalty(result), worker)
+        return _Pending(number, trial, self._penalty(result), worker)
 
     def _fidelity(self, trial: Trial) -> float | None:
         """What the trial is evaluated at; ``None`` where the task has no fidelity."""
@@ -285,7 +292,7 @@ class Run:
     def _state(self, number: int) -> Any:
         """The state of a trial; made again where it was answered from a log."""
         trial, fidelity, state = self._past[number]
-        if state is None:
+        if state is _NOT_HERE:
             inherited = None if trial.continues is None else self._state(trial.continues)
             seed = trial_seed(self.seed, number)
             state = self.evaluate(trial.config, trial.fidelity, seed, inherited).state
@@ -296,19 +303,24 @@ class Run:
 
     def _replay(self, number: int, trial: Trial, worker: int) -> tuple[float, _Pending]:
         line = self._recorded[number]
-        row = dict(zip(TRIAL, orjson.loads(line), strict=True))
+        try:
+            row = dict(zip(TRIAL, orjson.loads(line), strict=True))
+        except ValueError:
+            raise ReplayMismatch(f"the line of trial {number} is damaged") from None
         config = {n: v for n, v in zip(self._names, row["config"], strict=True) if v is not None}
         if config != trial.config or row["fidelity"] != self._fidelity(trial):
             raise ReplayMismatch(f"trial {number} is now {trial.config}, was {config}")
         result = self.recorded_result(row)
         if self.budget.continuation:  # the ledger must know what the log knows
             full = replace(result, cost=(row["more"] or {}).get("full_cost", row["cost"]))
-            self._charge(trial, row["fidelity"], full, row["start"], None)
+            inherits = self._stateful and trial.continues is not None
+            parent = self._past[trial.continues or 0][1] if inherits else None
+            self._charge(trial, row["fidelity"], full, row["start"], parent)
         self.used, end = row["budget_used"], row["end"]
         self.recorder.copy(line)
         if self._stateful:
-            self._past.append((trial, row["fidelity"], None))
-        return end, _Pending(number, trial, self._penalty(result), worker)
+            self._past.append((trial, row["fidelity"], _NOT_HERE))
+        return end, self._finished(number, trial, result, worker)
 
     def recorded_result(self, row: Mapping[str, Any]) -> Result:
         """The result that a log line holds."""

@@ -18,6 +18,13 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
     return f"; {otherwise}" if otherwise else ""
 
 
+def printable(text: str) -> str:
+    """``text`` without what would command a terminal: names and errors may be a stranger's."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
 class UnknownName(CarpsLikeError):
     """A task, optimizer, column or option that does not exist."""
 
@@ -28,6 +35,10 @@ class UnknownName(CarpsLikeError):
 
 class BadValue(CarpsLikeError, ValueError):
     """A value of the wrong type or outside its range; names the field and the value."""
+
+
+class BadRequest(CarpsLikeError):
+    """An override, a configuration or a study that cannot be composed."""
 
 
 class MissingLibrary(CarpsLikeError, ImportError):

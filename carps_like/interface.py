@@ -168,6 +168,9 @@ class Capabilities:
     needs_trials: bool = False  # its plan depends on budget.trials
     deterministic: bool = True  # same seed, same bits; else resume restarts the run
     global_seeds: bool = False  # its library draws from the global generators
+    learns: int | None = 60  # trials by which it beats random search on a separable quadratic;
+    # None: it ignores results
+    pickles: bool = False  # its state can be pickled between an ask and a tell
     min_dimension: int = 1
     max_dimension: int | None = None
 

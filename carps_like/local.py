@@ -13,11 +13,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from carps_like.errors import CarpsLikeError
+from carps_like.heartbeat import Beat
+from carps_like.limits import Broken, Warden, cgroup
 from carps_like.log import AttemptLog, git_commit, new_attempt
 from carps_like.store import LOGS, Execution, Index
 from carps_like.trial import Status
@@ -40,6 +43,7 @@ class _Slot:
     attempts: list[str]  # this process's own first, then those whose chunks it goes on with
     isolate: list[str] = field(default_factory=list)
     stillborn: int = 0  # deaths in a row before any run began
+    warden: Warden | None = None  # where the plan has limits on runs
 
 
 def worker_environment(threads: int = 1) -> dict[str, str]:
@@ -67,7 +71,11 @@ class LocalExecutor:
     Args:
         trusted: ``_target_``s of the user's own that workers may import.
         paths: folders that their modules are looked for in.
-        progress: called a few times a second with the index of what is logged.
+        progress: called a few times a second with the index of what is logged; without it the
+            logs are read only when a worker has died.
+        threads: that libraries get in each worker.
+        limited: whether runs of the plan have limits that are held from here.
+        more: further arguments of the workers' command line.
     """
 
     def __init__(
@@ -78,18 +86,22 @@ class LocalExecutor:
         *,
         trusted: Sequence[str] = (),
         paths: Sequence[str] = (),
-        progress: Callable[[Index], None] = lambda index: None,
+        progress: Callable[[Index], None] | None = None,
+        threads: int = 1,
+        limited: bool = False,
+        more: Sequence[str] = (),
     ) -> None:
         self.folder, self.generation = folder, generation
-        self._command = worker_command(folder, generation, trusted, paths)
-        self._environment = worker_environment()
-        self._progress = progress
+        self._command = [*worker_command(folder, generation, trusted, paths), *more]
+        self._environment = worker_environment(threads)
+        self._progress, self._beat = progress, Beat(folder)
         self.index = Index(folder)
         self._n_workers = workers
         self._slots: list[_Slot] = []
         self._crashed: set[str] = set()  # runs that a worker died over once
         self._deaths: dict[str, tuple[int, int]] = {}  # run -> (trials at the last, in a row)
         self._log: AttemptLog | None = None
+        self._limited, self._broken = limited, Counter[str]()
 
     def run(self) -> Index:
         """Work until every chunk is claimed and done; what the logs then hold.
@@ -98,42 +110,65 @@ class LocalExecutor:
             WorkersFailed: a worker reported an error that no other worker can go around.
             KeyboardInterrupt: after the workers have stopped; nothing finished is lost.
         """
-        self._slots = [self._start() for _ in range(self._n_workers)]
         try:
+            self._slots += [self._start() for _ in range(self._n_workers)]
             while self._slots:
                 time.sleep(POLL)
-                self.index.refresh()
-                self._progress(self.index)
+                self._beat(slot.attempts[0] for slot in self._slots)
+                self._tell()
                 self._slots = [s for slot in self._slots if (s := self._watch(slot))]
         finally:
             self._stop()
-            self.index.refresh()
-            self._progress(self.index)
+            self._tell()
             if self._log is not None:
                 self._log.close()
         return self.index
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self.index.refresh())
 
     def _start(self, adopt: Sequence[str] = (), isolate: Sequence[str] = ()) -> _Slot:
         attempt = new_attempt()
         extra = ["--attempt", attempt, "--parent", str(os.getpid())]
         extra += [part for old in adopt for part in ("--adopt", old)]
         extra += [part for run_id in isolate for part in ("--isolate", run_id)]
+        self._beat.write(attempt)
+        ours, theirs = os.pipe() if self._limited else (-1, -1)
+        if self._limited:
+            extra += ["--warden", str(theirs)]
         process = subprocess.Popen(
-            [*self._command, *extra], env=self._environment, stdin=subprocess.DEVNULL
+            [*self._command, *extra],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs] if self._limited else [],
         )
-        return _Slot(process, [attempt, *adopt], list(isolate))
+        slot = _Slot(process, [attempt, *adopt], list(isolate))
+        if self._limited:
+            os.close(theirs)
+            slot.warden = Warden(process.pid, ours, cgroup(attempt))
+        return slot
 
     def _watch(self, slot: _Slot) -> _Slot | None:
         """The slot while its worker lives, a new one in its place, or none when it is done."""
-        code = slot.process.poll()
+        code, warden = slot.process.poll(), slot.warden
         if code is None:
-            return slot
+            broken = warden.check() if warden is not None else None
+            if warden is None or broken is None:
+                return slot
+            warden.end()
+            slot.process.wait()
+        else:
+            broken = warden.post_mortem() if warden is not None else None
+        self._close(slot)
+        if broken is not None:
+            return self._over_limit(slot, broken)
         self.index.refresh()
         log = self.index.files.get(self.folder / LOGS / f"{slot.attempts[0]}.jsonl")
         over = log.current if log is not None else None
         if code == STOPPED or (code == 0 and over is None):
             return None
-        if code == 2 and over is None:
+        if code is None or (code == 2 and over is None):
             raise WorkersFailed("a worker stopped, see the line above; finished trials are kept")
         return self._replace(slot, code, over)  # also where a run ended its process with code 0
 
@@ -161,12 +196,24 @@ class LocalExecutor:
         return deaths >= FRUITLESS
 
     def _verdict(self, over: Execution, code: int) -> None:
-        """Record that a run takes its worker down, in a log of our own."""
-        if self._log is None:
-            self._log = AttemptLog(self.folder / LOGS)
+        """Record that a run takes its worker down."""
         status = Status.OUT_OF_MEMORY if code == -signal.SIGKILL else Status.CRASHED
         text = f"the worker process ended over this run again and again ({_how(code)})"
-        self._log.verdict(over.path.stem, over.run_id, status, text)
+        self._own_log().verdict(over.path.stem, over.run_id, status, text)
+
+    def _own_log(self) -> AttemptLog:
+        if self._log is None:
+            self._log = AttemptLog(self.folder / LOGS)
+        return self._log
+
+    def _over_limit(self, slot: _Slot, broken: Broken) -> _Slot:
+        """Record it, and go on with the other runs of the worker that was ended."""
+        self._broken[broken.run_id] += 1
+        if self._broken[broken.run_id] >= FRUITLESS:
+            raise WorkersFailed(f"run {broken.run_id} does not begin: {broken.error}")
+        log, run_id = self._own_log(), broken.run_id
+        log.verdict(slot.attempts[0], run_id, broken.status, broken.error)
+        return self._start(slot.attempts, slot.isolate)
 
     def _stop(self) -> None:
         """Ask the workers that are left to stop, then end them."""
@@ -179,6 +226,13 @@ class LocalExecutor:
             except subprocess.TimeoutExpired:
                 slot.process.kill()
                 slot.process.wait()
+            self._close(slot)
+
+    def _close(self, slot: _Slot) -> None:
+        self._beat.end(slot.attempts[0])
+        if slot.warden is not None:
+            slot.warden.end()  # what the worker has left running
+            slot.warden.close()
 
 
 def _how(code: int) -> str:

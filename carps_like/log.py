@@ -39,6 +39,9 @@ TRIAL = (
 """Positions in a trial's line; ``more`` is null or a dict of what most trials do not have."""
 
 
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+
+
 class DiskFull(CarpsLikeError):
     """The log could not be written: disk full, folder read-only or gone."""
 
@@ -57,7 +60,7 @@ def new_attempt() -> str:
 class AttemptLog:
     """Writer of one attempt's log. ``orjson`` and one unbuffered write: 5 us of CPU a trial."""
 
-    def __init__(self, folder: Path, attempt: str = "") -> None:
+    def __init__(self, folder: Path, attempt: str = "", generation: int | None = None) -> None:
         self.attempt = attempt or new_attempt()
         self.path = folder / f"{self.attempt}.jsonl"
         self._names: Sequence[str] = ()
@@ -67,7 +70,8 @@ class AttemptLog:
             self._file = os.open(self.path, flags, 0o644)
         except OSError as error:
             raise DiskFull(f"cannot write the log {self.path}: {error.strerror}") from None
-        self._write({"k": "attempt", "schema": schema.VERSION, **provenance()})
+        about = provenance() | {"generation": generation}
+        self._write({"k": "attempt", "schema": schema.VERSION, **about})
 
     def run(self, run_id: str, names: Sequence[str], header: Mapping[str, Any]) -> None:
         """A run begins: the lines after this one are its trials."""
@@ -117,7 +121,7 @@ class AttemptLog:
                     more,
                 ),
                 default=str,
-                option=orjson.OPT_SERIALIZE_NUMPY,
+                option=_OPTIONS,
             )
         )
 
@@ -142,7 +146,7 @@ class AttemptLog:
         os.close(self._file)
 
     def _write(self, data: Mapping[str, Any]) -> None:
-        self._bytes(orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY))
+        self._bytes(orjson.dumps(data, option=_OPTIONS))
 
     def _bytes(self, line: bytes) -> None:
         data = line + b"\n"

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from carps_like.errors import printable
 from carps_like.plan import Plan
 from carps_like.store import Index
 from carps_like.trial import Status
@@ -63,7 +64,7 @@ class Progress:
         spec = self._wanted[run_id].spec
         first = error.splitlines()[0] if error else ""
         where = f"{spec.optimizer['name']} on {spec.task['name']}, seed {spec.seed}"
-        tqdm.write(f"  {status}: {where}: {first}", file=sys.stderr)
+        tqdm.write(printable(f"  {status}: {where}: {first}"), file=sys.stderr)
 
     def _line(self, index: Index) -> None:
         if self._bar.disable and time.monotonic() >= self._next_line:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -87,6 +87,8 @@ def load(*paths: str | Path) -> Results:
     import pyarrow as pa
 
     folders = [Path(p) for p in paths]
+    if not folders:
+        raise BadResults("no results folder was given")
     check_results(folders)
     parts = [_load(folder) for folder in folders]
     if len(parts) == 1:
@@ -243,7 +245,10 @@ def _add_trials(columns: dict[str, list[Any]], e: Execution) -> None:
     lines = trial_lines(e)
     if not lines:
         return
-    rows = [orjson.loads(line) for line in lines]
+    try:
+        rows = [orjson.loads(line) for line in lines]
+    except orjson.JSONDecodeError:
+        raise BadResults(f"{e.path}: a trial of run {e.run_id} is not JSON: damaged") from None
     n = len(rows)
     spec = e.header.get("spec") or {}
     names = e.header.get("names") or []
@@ -270,9 +275,8 @@ def _add_trials(columns: dict[str, list[Any]], e: Execution) -> None:
     columns["over_budget"].extend([bool(m.get("over_budget")) for m in more])
     columns["continues"].extend([m.get("continues") for m in more])
     columns["error"].extend([m.get("error") for m in more])
-    columns["info"].extend(
-        [orjson.dumps(m["info"]).decode() if "info" in m else None for m in more]
-    )
+    infos = [{**m.get("info", {}), **m.get("extra", {})} for m in more]
+    columns["info"].extend([orjson.dumps(info).decode() if info else None for info in infos])
     columns["constraints"].extend(
         [[float(c) for c in m["constraints"]] if "constraints" in m else None for m in more]
     )
@@ -292,8 +296,6 @@ def compact(folder: str | Path) -> Results:
     The logs stay: they are what happened, the tables are made from them. Each table is written
     under another name and then renamed, so that a reader sees the old one or the new one.
     """
-    import pyarrow.parquet as pq
-
     folder = Path(folder)
     check_results([folder])
     index = Index(folder).refresh()
@@ -302,6 +304,14 @@ def compact(folder: str | Path) -> Results:
     if stored is not None and stored[1] == absorbed:
         return Results(stored[0], (folder,))
     tables = _load(folder)
+    write_tables(folder, tables, absorbed)
+    return Results(tables, (folder,))
+
+
+def write_tables(folder: Path, tables: dict[str, pa.Table], absorbed: Mapping[str, int]) -> None:
+    """Write both tables; ``absorbed``: how many bytes of each log of the folder are in them."""
+    import pyarrow.parquet as pq
+
     note = {b"carps_like_absorbed": orjson.dumps(absorbed)}
     for name, table in tables.items():
         marked = table.replace_schema_metadata({**table.schema.metadata, **note})
@@ -315,7 +325,6 @@ def compact(folder: str | Path) -> Results:
                 temporary.replace(folder / f"{name}.parquet")
             finally:
                 temporary.unlink(missing_ok=True)
-    return Results(tables, (folder,))
 
 
 def _unique() -> str:

@@ -40,6 +40,11 @@ def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
         os._exit(1)
 
 
+def become_subreaper() -> None:
+    """Orphans of this process's children become its own children, and not those of init."""
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
 class Sandbox:
     """Evaluates one task's configurations in a child process, within limits.
 
@@ -53,7 +58,7 @@ class Sandbox:
         self._child: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
         self._task: Task | None = None
-        prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of the child come to us, so we can end them
+        become_subreaper()  # orphans of the child come to us, so we can end them
 
     def evaluate(self, config: Any, fidelity: float | None, seed: int | None, state: Any) -> Result:
         """As :meth:`Task.evaluate`; a trial that breaks a limit or its process is a failure."""
@@ -148,7 +153,7 @@ class Sandbox:
         known = self._child.pid if self._child is not None else None
         for pid in children_of(os.getpid()):
             if pid != known and not _is_ours(pid):
-                _end_tree(pid)
+                end_tree(pid)
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
 
@@ -159,7 +164,7 @@ class Sandbox:
         if pipe is not None:
             pipe.close()
         if child is not None and child.pid is not None:
-            _end_tree(child.pid)
+            end_tree(child.pid)
             child.join(5)
             self._reap_strays()
 
@@ -269,7 +274,7 @@ def _is_ours(pid: int) -> bool:
     return any(p.pid == pid for p in multiprocessing.active_children())
 
 
-def _end_tree(pid: int) -> None:
+def end_tree(pid: int) -> None:
     """SIGKILL a process and its descendants; stopped first, so that none forks on."""
     members = tree(pid)
     for number in (signal.SIGSTOP, signal.SIGKILL):

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from carps_like.description import TaskDescription
 from carps_like.errors import BadValue, CarpsLikeError, UnknownName, Unsupported
@@ -86,33 +86,70 @@ def run_plan(
     *,
     workers: int = 1,
     paths: Sequence[str] = (),
-    progress: Callable[[Index], None] = lambda index: None,
+    trusted: Sequence[str] | None = None,
+    progress: Callable[[Index], None] | None = None,
+    launch: Launch | None = None,
 ) -> Outcome:
     """Do what a plan says is to be done; what was done before is left alone.
+
+    Args:
+        trusted: ``_target_``s that workers may import besides the shipped ones; by default those
+            of the plan, which is right for a plan that the user composed and for no other.
+        launch: does a generation of the plan; by default worker processes of this machine.
 
     Raises:
         KeyboardInterrupt: interrupted; every finished trial is in the logs.
     """
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise BadValue(f"workers must be a whole number above 0, not {workers!r}")
+    check_workers(workers)
     index = Index(folder).refresh()
-    _note_refused(folder, plan, index)
+    note_refused(folder, plan, index)
     to_do = plan.to_do
     if to_do:
         generation = write_generation(folder, to_do, workers)
-        executor = LocalExecutor(
+        index = (launch or _launch_here)(
             folder,
             generation,
             min(workers, len(to_do)),
-            trusted=own_targets(plan),
+            trusted=own_targets(plan) if trusted is None else trusted,
             paths=paths,
+            limited=has_run_limits(to_do),
             progress=progress,
         )
-        index = executor.run()
     return summarize(plan, index.refresh())
 
 
-def _note_refused(folder: Path, plan: Plan, index: Index) -> None:
+def check_workers(workers: Any) -> None:
+    """Raise :class:`BadValue` unless ``workers`` counts processes."""
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise BadValue(f"workers must be a whole number above 0, not {workers!r}")
+
+
+class Launch(Protocol):
+    """Does a generation of a plan and returns when that is done."""
+
+    def __call__(
+        self,
+        folder: Path,
+        generation: int,
+        workers: int,
+        *,
+        trusted: Sequence[str],
+        paths: Sequence[str],
+        limited: bool,
+        progress: Callable[[Index], None] | None,
+    ) -> Index: ...
+
+
+def _launch_here(folder: Path, generation: int, workers: int, **how: Any) -> Index:
+    return LocalExecutor(folder, generation, workers, **how).run()
+
+
+def has_run_limits(runs: Sequence[PlannedRun]) -> bool:
+    """Whether any run has a limit that must be held from outside its worker."""
+    return any("run_seconds" in r.spec.limits or "run_memory_mb" in r.spec.limits for r in runs)
+
+
+def note_refused(folder: Path, plan: Plan, index: Index) -> None:
     """Pairs that cannot work stand in the results too, as runs with status unsupported."""
     refused = [r for r in plan.runs if r.state == UNSUPPORTED and not index.finished(r.spec.run_id)]
     if not refused:
@@ -228,7 +265,7 @@ def _configuration(
     chosen, own_task = None, None
     if isinstance(optimizer, str):
         found = variant(optimizer)
-        config["optimizer"] = {"name": found.name, "_target_": found.target, **found.options}
+        config["optimizer"] = found.data
     elif isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
         chosen = optimizer
         target = f"{optimizer.__module__}.{optimizer.__qualname__}"

@@ -8,7 +8,8 @@ more than many objectives (90 us), so what every trial needs is compiled here on
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -99,22 +100,85 @@ def without_priors(space: ConfigurationSpace) -> ConfigurationSpace:
     return configspace.without_priors(space)
 
 
+Rule = list[Any]
+"""A condition or a forbidden clause as JSON: ``["and", rule, ...]``, ``["or", rule, ...]``,
+``["in", name, [value, ...]]``, ``[operator, name, value, order or None]`` and
+``["relation", operator, left name, right name]``."""
+_Test = Callable[[Mapping[str, Value]], bool]
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+@dataclass(frozen=True)
+class SpaceData:
+    """A search space as plain data."""
+
+    params: tuple[Param, ...]  # parents before children
+    conditions: Mapping[str, Rule]  # child -> what switches it on
+    forbidden: tuple[tuple[str, Rule], ...]  # a clause in words, and what it forbids
+
+
+def names_in(rule: Rule) -> tuple[str, ...]:
+    """The hyperparameters that ``rule`` looks at."""
+    if rule[0] in ("and", "or"):
+        return tuple(dict.fromkeys(name for part in rule[1:] for name in names_in(part)))
+    return (rule[2], rule[3]) if rule[0] == "relation" else (rule[1],)
+
+
+def rule_test(rule: Rule) -> _Test:
+    """``rule`` as a function of the active values.
+
+    A comparison with an inactive hyperparameter fails, except "not equals", which holds: so it
+    is in ConfigSpace.
+    """
+    kind = rule[0]
+    if kind in ("and", "or"):
+        parts = [rule_test(part) for part in rule[1:]]
+        join = all if kind == "and" else any
+        return lambda config: join(part(config) for part in parts)
+    if kind == "relation":
+        related, left, right = _OPERATORS[rule[1]], rule[2], rule[3]
+        return lambda config: (
+            left in config and right in config and bool(related(config[left], config[right]))
+        )
+    name, value = rule[1], rule[2]
+    if kind == "in":
+        allowed = set(value)
+        return lambda config: name in config and config[name] in allowed
+    if kind == "!=":
+        return lambda config: name not in config or config[name] != value
+    compare, order = _OPERATORS[kind], rule[3]
+    if order is None or kind == "==":
+        return lambda config: name in config and bool(compare(config[name], value))
+    ranks = {v: i for i, v in enumerate(order)}
+    return lambda config: name in config and bool(compare(ranks[config[name]], ranks[value]))
+
+
 class Checker:
     """Tells whether a plain dict is a legal configuration of a space, cheaply.
 
     Args:
-        space: the search space.
+        space: the search space, or its plain data.
         where: what error messages call it, usually the task's name.
     """
 
-    def __init__(self, space: ConfigurationSpace, where: str = "space") -> None:
-        from carps_like import configspace
+    def __init__(self, space: ConfigurationSpace | SpaceData, where: str = "space") -> None:
+        if not isinstance(space, SpaceData):
+            from carps_like.configspace import space_data
 
+            space = space_data(space)
         self.where = where
-        self.params = configspace.params(space)
+        self.data = space
+        self.params = space.params
         self.by_name = {p.name: p for p in self.params}
-        self._conditions = {name: test for name, (_, test) in configspace.conditions(space).items()}
-        self._forbidden = [(str(c), configspace.clause_test(c)) for c in space.forbidden_clauses]
+        self._conditions = {name: rule_test(rule) for name, rule in space.conditions.items()}
+        self._forbidden = [(text, rule_test(rule)) for text, rule in space.forbidden]
         self._plain = not self._conditions and not self._forbidden
         self._floats: list[tuple[str, float, float]] | None = None
         if self._plain and all(p.kind == "float" for p in self.params):
@@ -222,7 +286,12 @@ class Cube:
 
     def config(self, x: Iterable[float]) -> dict[str, Value]:
         """The configuration at ``x`` in [0, 1]^dimension; clauses may still forbid it."""
-        values = {p.name: p.from_unit(float(u)) for p, u in zip(self.params, x, strict=True)}
+        return self.complete(
+            {p.name: p.from_unit(float(u)) for p, u in zip(self.params, x, strict=True)}
+        )
+
+    def complete(self, values: dict[str, Value]) -> dict[str, Value]:
+        """``values`` of all that is not constant, with the constants, without what is inactive."""
         return self.checker.active(values | self._constants if self._constants else values)
 
     def point(self, config: Configuration) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -127,6 +127,9 @@ class Spec:
         for key in ("optimizer", "task"):
             if not isinstance(data.get(key), Mapping):
                 raise BadValue(f"a run needs {key}=<name>; see `carps-like {key}s`")
+        for key in ("budget", "simulate", "limits"):
+            if not isinstance(data.get(key) or {}, Mapping):
+                raise BadValue(f"{key} has fields of its own, it cannot be {data[key]!r}")
         seed = data.get("seed")
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
             raise BadValue(f"seed must be a whole number from 0 to 2147483647, not {seed!r}")

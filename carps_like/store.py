@@ -15,7 +15,7 @@ counts. Of several unfinished ones of a round it is the longest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,11 @@ class LogFile:
 class Index:
     """The executions in a folder's logs, kept up to date by reading only what was appended."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, skip: Callable[[Mapping[str, Any]], bool] | None = None
+    ) -> None:
         self.folder = folder
+        self.skip = skip  # attempts, by their first line, whose logs are not read
         self.files: dict[Path, LogFile] = {}
         self.executions: dict[str, list[Execution]] = {}
         self.n_trials = 0
@@ -92,6 +95,8 @@ class Index:
             log = self.files.get(path)
             if log is None:
                 log = self.files[path] = LogFile(path)
+            if log.attempt and self.skip is not None and self.skip(log.attempt):
+                continue
             if path.stat().st_size > log.offset:
                 self._read(log)
         self._verdicts = [v for v in self._verdicts if not self._judge(v)]
@@ -111,6 +116,8 @@ class Index:
                         self.n_trials += 1
                 elif line.startswith(b"{"):
                     self._event(log, _json(line, log.path, start))
+                    if start == 0 and self.skip is not None and self.skip(log.attempt):
+                        break
 
     def _event(self, log: LogFile, data: Mapping[str, Any]) -> None:
         kind = data.get("k")
@@ -192,9 +199,10 @@ def trial_lines(execution: Execution) -> list[bytes]:
 
 
 def is_results(folder: Path) -> bool:
-    """Whether ``folder`` holds results: logs, or compacted tables."""
+    """Whether ``folder`` holds results: logs, a plan, or compacted tables."""
     return (
         (folder / LOGS).is_dir()
+        or (folder / PLANS).is_dir()
         or (folder / "trials.parquet").exists()
         or (folder / "trials").is_dir()
     )
@@ -207,5 +215,5 @@ def check_results(folders: Iterable[Path]) -> None:
             raise BadResults(f"there is no results folder {str(folder)!r}")
         if not folder.is_dir() or not is_results(folder):
             raise BadResults(
-                f"{str(folder)!r} is not a results folder: it has no logs and no tables"
+                f"{str(folder)!r} is not a results folder: it has no logs, plans or tables"
             )

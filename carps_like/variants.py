@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -15,8 +15,11 @@ from carps_like.description import TaskDescription
 from carps_like.errors import BadValue, CarpsLikeError, MissingLibrary, Unsupported, did_you_mean
 from carps_like.interface import Capabilities, Optimizer, require
 
+if TYPE_CHECKING:
+    from carps_like.isolation.environment import Environment
+
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-RESERVED = frozenset({"name", "_target_", "defaults"})
+RESERVED = frozenset({"name", "_target_", "defaults", "environment"})
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Variant:
     name: str
     target: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    environment: Environment | None = None  # its own interpreter; None: this one
 
     @classmethod
     def of(cls, data: Mapping[str, Any], name: str = "") -> Variant:
@@ -34,7 +38,23 @@ class Variant:
         if not isinstance(target, str) or not target:
             raise BadValue(f"optimizer {data.get('name', name)!r} has no _target_")
         options = {str(k): v for k, v in data.items() if k not in RESERVED}
-        return cls(str(data.get("name") or name or target.rpartition(".")[2]), target, options)
+        name = str(data.get("name") or name or target.rpartition(".")[2])
+        if data.get("environment") is None:
+            return cls(name, target, options)
+        from carps_like.isolation.environment import Environment
+
+        if not isinstance(data["environment"], Mapping):
+            raise BadValue(f"environment of {name!r} must be {{requirements: [...]}}")
+        return cls(name, target, options, Environment.of(data["environment"], name))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The configuration that :meth:`of` reads."""
+        found = {"name": self.name, "_target_": self.target, **self.options}
+        if self.environment is not None:
+            requirements = list(self.environment.requirements)
+            found["environment"] = {"name": self.environment.name, "requirements": requirements}
+        return found
 
     @property
     def adapter(self) -> type[Optimizer]:
@@ -51,12 +71,23 @@ class Variant:
         return self.adapter.capabilities
 
     def missing(self) -> CarpsLikeError | None:
-        """What keeps it from running here, as the error that would be raised."""
+        """What keeps it from running here, as the error that would be raised.
+
+        An environment of its own is made when it is first used, and keeps nothing.
+        """
+        if self.environment is not None:
+            return None
         try:
             require(self.adapter.requires, self.adapter.extra, f"optimizer {self.name!r}")
         except MissingLibrary as error:
             return error
         return None
+
+    def to_build(self) -> str:
+        """The command that makes its environment ahead of use; empty when there is no need."""
+        if self.environment is None or self.environment.ready:
+            return ""
+        return f"carps-like env build {self.environment.name}"
 
     def problem(self, task: TaskDescription) -> str:
         """Why it cannot take ``task``; empty when it can."""
@@ -87,7 +118,12 @@ class Variant:
         options = {**self.options, **more}
         self.check_options(options)
         given = {k: v for k, v in options.items() if v is not None}
-        return self.adapter(task, seed, **given)
+        if self.environment is None:
+            return self.adapter(task, seed, **given)
+        from carps_like.isolation.client import remote_class
+
+        remote = remote_class(self.adapter)
+        return remote(task, seed, self.target, self.environment, given)
 
 
 @cache

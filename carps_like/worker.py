@@ -24,19 +24,22 @@ from carps_like.budget import Budget
 from carps_like.description import TaskDescription
 from carps_like.engine import Aborted, ReplayMismatch, Run, numbered
 from carps_like.errors import BadResults, CarpsLikeError, Unsupported
+from carps_like.heartbeat import Watch
 from carps_like.interface import Optimizer, Task, described
+from carps_like.limits import tell_begin, tell_end
 from carps_like.live import Live
 from carps_like.log import AttemptLog, DiskFull, process_start
-from carps_like.plan import Assigned, claim, claimed_by, read_generation
-from carps_like.registry import variants
-from carps_like.sandbox import Sandbox, die_with_parent
+from carps_like.plan import Assigned, claim, claimed, holders, read_generation
+from carps_like.registry import collection_of, variants
+from carps_like.sandbox import Sandbox, become_subreaper, die_with_parent
 from carps_like.seeds import GlobalSeeds
 from carps_like.spec import Limits, Simulate, Spec, build_task_of, describe_task_of
 from carps_like.store import Execution, Index, trial_lines
 from carps_like.trial import Status
 
 STOPPED = 75  # exit code of a worker that was asked to stop before its work was done
-REFRESH = 1.0  # seconds between looks at what other processes have done
+LOOKING = 50  # what others have done is looked up again after this many times what a look costs
+REMOTE_REFRESH = 10.0  # seconds between looks where the folder is shared by many machines
 
 
 class Stop(BaseException):
@@ -52,7 +55,9 @@ class Job:
     trusted: Collection[str] = ()  # _target_s of the user's own that may be imported
     isolate: Collection[str] = ()  # runs whose evaluations go to a child process
     adopt: Collection[str] = ()  # attempts whose chunks this one finishes
-    deadline: float | None = None  # time.time() after which no run is started
+    deadline: float | None = None  # time.monotonic() after which no run is started
+    take_over: bool = False  # when nothing is left to claim, finish what dead workers claimed
+    warden: int | None = None  # file descriptor that is told of each run: see `limits`
 
 
 def check_target(target: str, trusted: Collection[str]) -> None:
@@ -71,38 +76,94 @@ class Worker:
     def __init__(self, job: Job, attempt: str = "") -> None:
         self.job = job
         self.chunks = read_generation(job.folder, job.generation)
-        self.index = Index(job.folder).refresh()
-        self._looked = time.monotonic()
-        self.log = AttemptLog(job.folder / "logs", attempt)
+        # claims keep workers of one generation apart: their logs need not be read
+        skip = None if job.adopt else self._is_peer
+        self.index = Index(job.folder, skip)
+        self._look()
+        self.log = AttemptLog(job.folder / "logs", attempt, job.generation)
+
+    def _is_peer(self, attempt: Mapping[str, Any]) -> bool:
+        return attempt.get("generation") == self.job.generation
 
     def work(self) -> None:
         """Claim and run until nothing is left to claim."""
-        adopted = claimed_by(self.job.folder, self.job.generation, self.job.adopt)
-        order = sorted(range(len(self.chunks)), key=lambda c: (c not in adopted, c))
-        for chunk in order:
+        self._adopt()
+        taken = claimed(self.job.folder, self.job.generation)
+        for chunk in range(len(self.chunks)):
             if self._late():
                 return
-            mine = chunk in adopted or claim(
-                self.job.folder, self.job.generation, chunk, self.log.attempt
-            )
-            if mine:
-                self._look()
-                for assigned in self.chunks[chunk]:
-                    if self._late():
-                        return
-                    if self._is_open(assigned):
-                        self.run(assigned)
+            if chunk in taken:
+                continue
+            if claim(self.job.folder, self.job.generation, chunk, self.log.attempt):
+                self._work_on(chunk)
+            else:
+                taken = claimed(self.job.folder, self.job.generation)
+        if self.job.take_over:
+            self._take_over()
+
+    def _work_on(self, chunk: int) -> None:
+        for assigned in self.chunks[chunk]:
+            if self._late():
+                return
+            if self._is_open(assigned):
+                self.run(assigned)
+
+    def _adopt(self) -> None:
+        """Go on with the chunks of workers that died in this one's place."""
+        if not self.job.adopt:
+            return
+        held = holders(self.job.folder, self.job.generation)
+        for chunk, (level, attempt) in sorted(held.items()):
+            if attempt in self.job.adopt and not self._late() and self._take(chunk, level + 1):
+                self._work_on(chunk)
+
+    def _take(self, chunk: int, level: int) -> bool:
+        folder, generation = self.job.folder, self.job.generation
+        return chunk < len(self.chunks) and claim(
+            folder, generation, chunk, self.log.attempt, level
+        )
+
+    def _take_over(self) -> None:
+        """Finish what workers of this generation left that died; living ones are left alone."""
+        self.index.skip = None
+        watch = Watch(self.job.folder)
+        closed: set[int] = set()
+        while not self._late():
+            self._look()
+            held = holders(self.job.folder, self.job.generation)
+            unsure = False
+            for chunk, (level, attempt) in sorted(held.items()):
+                if chunk in closed or chunk >= len(self.chunks):
+                    continue
+                lives = watch.alive(attempt)
+                finished = all(self._has_ended(a) for a in self.chunks[chunk])
+                if finished or lives or attempt == self.log.attempt:
+                    closed.add(chunk)
+                elif lives is None:
+                    unsure = True
+                elif self._take(chunk, level + 1):
+                    self._work_on(chunk)
+                    closed.add(chunk)
+            if not unsure:
+                return
+            time.sleep(1.0)
+
+    def _has_ended(self, assigned: Assigned) -> bool:
+        executions = self.index.executions.get(assigned.run_id, ())
+        return any(e.finished and e.round >= assigned.round for e in executions)
 
     def _late(self) -> bool:
-        return self.job.deadline is not None and time.time() >= self.job.deadline
+        return self.job.deadline is not None and time.monotonic() >= self.job.deadline
 
     def _look(self) -> None:
+        started = time.thread_time()
         self.index.refresh()
-        self._looked = time.monotonic()
+        self._looked, self._cost = time.monotonic(), time.thread_time() - started
 
     def _is_open(self, assigned: Assigned) -> bool:
         """Not done, and not being done by a living process of this machine."""
-        if time.monotonic() - self._looked > REFRESH:
+        wait = REMOTE_REFRESH if self.job.take_over else LOOKING * self._cost
+        if time.monotonic() - self._looked > wait:
             self._look()
         executions = self.index.executions.get(assigned.run_id, ())
         same = [e for e in executions if e.round >= assigned.round]
@@ -125,10 +186,15 @@ class Worker:
         for target in targets:
             check_target(target, self.job.trusted)
         isolated = assigned.run_id in self.job.isolate
+        if self.job.warden is not None:
+            tell_begin(self.job.warden, assigned.run_id, Limits(**spec.limits))
         try:
             execute(spec, self.log, assigned.round, lines, names, isolated=isolated)
         except ReplayMismatch:
             execute(spec, self.log, assigned.round, isolated=isolated)
+        finally:
+            if self.job.warden is not None:
+                tell_end(self.job.warden)
 
 
 def alive(attempt: Mapping[str, Any]) -> bool:
@@ -252,7 +318,11 @@ def header_of(
     """What the runs table says of a run besides how it ended."""
     optima = [None if o.optimum is None else o.inside(o.optimum) for o in task.objectives]
     adapter = live.optimizer if live and live.optimizer else spec.variant.adapter
-    modules = (*adapter.requires, *task.requires)
+    environment = None if live and live.optimizer else spec.variant.environment
+    listed = "_target_" not in spec.task and (live is None or live.task is None)
+    family = collection_of(task.name).requires if listed else ()
+    own = adapter.requires if environment is None else ()
+    modules = dict.fromkeys((*own, *(task.requires or family)))
     return {
         "spec": spec.data(),
         "round": round_,
@@ -264,7 +334,8 @@ def header_of(
         "collection": task.collection,
         "dimension": task.dimension,
         "max_fidelity": None if task.fidelity is None else task.fidelity.upper,
-        "versions": {m: version_of(m) for m in ("numpy", "ConfigSpace", *modules)},
+        "versions": {m: version_of(m) for m in ("numpy", "ConfigSpace", *modules)}
+        | (environment.versions() if environment else {}),
     }
 
 
@@ -293,14 +364,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--path", action="append", default=[], help="appended to sys.path")
     parser.add_argument("--isolate", action="append", default=[])
     parser.add_argument("--adopt", action="append", default=[])
-    parser.add_argument("--deadline", type=float, default=None)
+    parser.add_argument("--seconds", type=float, default=None, help="start no run after these")
+    parser.add_argument("--warden", type=int, help="file descriptor that is told of each run")
+    parser.add_argument("--take-over", action="store_true", help="finish what dead workers left")
     args = parser.parse_args(argv)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    deadline = None if args.seconds is None else time.monotonic() + args.seconds
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, stop)
     if args.parent:
         die_with_parent(args.parent)
+    if args.warden is not None:
+        os.set_inheritable(args.warden, False)
+        become_subreaper()
     sys.path.extend(path for path in args.path if path not in sys.path)
-    job = Job(args.folder, args.generation, args.trust, args.isolate, args.adopt, args.deadline)
+    job = Job(
+        args.folder,
+        args.generation,
+        args.trust,
+        args.isolate,
+        args.adopt,
+        deadline,
+        args.take_over,
+        args.warden,
+    )
     try:
         worker = Worker(job, args.attempt)
         worker.work()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from carps_like.errors import BadValue, did_you_mean
@@ -22,14 +23,32 @@ def construct(factory: Callable[..., Any], options: Mapping[str, Any], **fixed: 
     Raises:
         BadValue: an option that the library's constructor does not take, with the nearest one.
     """
-    parameters = inspect.signature(factory).parameters
+    return factory(**fixed, **checked(factory, options, fixed))
+
+
+def checked(
+    function: Callable[..., Any], options: Mapping[str, Any], fixed: Iterable[str] = ()
+) -> Mapping[str, Any]:
+    """``options``, if ``function`` takes them all; else :class:`BadValue` with the nearest one."""
+    parameters = inspect.signature(function).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         known = [name for name in parameters if name not in fixed]
         for name in options:
             if name not in known:
                 hint = did_you_mean(name, known, f"it has {', '.join(known)}")
-                raise BadValue(f"{factory.__name__} has no option {name!r}{hint}")
-    return factory(**fixed, **options)
+                raise BadValue(f"{function.__name__} has no option {name!r}{hint}")
+    return options
+
+
+@cache
+def quiet_optuna() -> Any:
+    """Optuna, with its warnings going to the root logger instead of a handler on stderr."""
+    import optuna
+
+    optuna.logging.disable_default_handler()
+    optuna.logging.enable_propagation()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
 
 
 def no_legal(where: str) -> BadValue:
@@ -90,3 +109,26 @@ def values_of(results: Sequence[Result | None]) -> list[tuple[float, ...]]:
     known = [r.values for r in results if r is not None]
     worst = tuple(max(column) for column in zip(*known, strict=True)) if known else (0.0,)
     return [worst if r is None else r.values for r in results]
+
+
+class Lineage:
+    """Numbers the trials of an optimizer, and finds the one that a promotion continues."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._last: dict[frozenset[tuple[str, Value]], tuple[int, float]] = {}
+
+    def trial(
+        self,
+        config: dict[str, Value],
+        fidelity: float,
+        info: dict[str, Any] | None = None,
+        tag: Any = None,
+    ) -> Trial:
+        """A trial; it continues the last one of an equal configuration at a lower fidelity."""
+        key = frozenset(config.items())
+        number, reached = self._last.get(key, (None, fidelity))
+        continues = number if reached < fidelity else None
+        self._last[key] = (self._count, fidelity)
+        self._count += 1
+        return Trial(config, fidelity, continues, info or {}, tag)

@@ -9,28 +9,16 @@ asked again; after ``PATIENCE`` of them in a row a random legal configuration is
 from __future__ import annotations
 
 import warnings
-from functools import cache
 from typing import Any, ClassVar
 
 from carps_like.description import TaskDescription
 from carps_like.interface import Capabilities, Exhausted, Optimizer
-from carps_like.optimizers._common import PATIENCE, TRIES, construct, no_legal
+from carps_like.optimizers._common import PATIENCE, TRIES, construct, no_legal, quiet_optuna
 from carps_like.space import Checker, Param, Sampler
 from carps_like.trial import Configuration, Result, Trial, Value
 
-_ANY = Capabilities(multi_objective=True, conditions="native")
+_ANY = Capabilities(multi_objective=True, conditions="native", learns=None)
 _CONSTRAINED = Capabilities(multi_objective=True, conditions="native", constraints=True)
-
-
-@cache
-def _optuna() -> Any:
-    """The library; its log goes to the root logger instead of its own handler on stderr."""
-    import optuna
-
-    optuna.logging.disable_default_handler()
-    optuna.logging.enable_propagation()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
 
 
 def suggest(trial: Any, checker: Checker) -> dict[str, Value]:
@@ -80,7 +68,7 @@ class _Optuna(Optimizer):
     sampler: ClassVar[str]
 
     def __init__(self, task: TaskDescription, seed: int, **options: Any) -> None:
-        optuna = _optuna()
+        optuna = quiet_optuna()
         names = task.constraints if self.capabilities.constraints else ()
         if names:
             options["constraints_func"] = lambda trial: trial.user_attrs["constraints"]
@@ -189,5 +177,7 @@ class Random(_Optuna):
 class BruteForce(_Optuna):
     """Every configuration of a finite space once, in random order."""
 
-    capabilities = Capabilities(multi_objective=True, conditions="native", continuous=False)
+    capabilities = Capabilities(
+        multi_objective=True, conditions="native", continuous=False, learns=None
+    )
     sampler = "BruteForceSampler"

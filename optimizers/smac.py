@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 from carps_like.description import TaskDescription
 from carps_like.errors import BadValue, did_you_mean
 from carps_like.interface import Capabilities, Exhausted, Optimizer
-from carps_like.space import native, without_priors
+from carps_like.optimizers._common import Lineage
+from carps_like.space import native
 from carps_like.trial import Result, Trial
 
 _COMPONENTS = (
@@ -38,6 +39,8 @@ def smac_space(task: TaskDescription, priors: bool) -> Any:
     A constant on which others are conditional becomes a choice of one: ConfigSpace loses such
     children when it deactivates what is inactive.
     """
+    from carps_like.configspace import without_priors
+
     space = deepcopy(task.space) if priors else without_priors(task.space)
     parents = {name for p in task.checker.params for name in p.parents}
     if not any(p.kind == "constant" and p.name in parents for p in task.checker.params):
@@ -60,9 +63,10 @@ class _Smac(Optimizer):
 
     def __init__(self, task: TaskDescription, seed: int, **options: Any) -> None:
         import smac
+        from smac.main.exceptions import ConfigurationSpaceExhaustedException
         from smac.runhistory.enumerations import StatusType
 
-        self._status = StatusType
+        self._status, self._spent = StatusType, ConfigurationSpaceExhaustedException
         folder = Path(tempfile.mkdtemp(prefix="carps-like-smac-"))
         self._remove = weakref.finalize(self, shutil.rmtree, folder, True)
         scenario = smac.Scenario(
@@ -75,11 +79,15 @@ class _Smac(Optimizer):
             **self._scenario(task),
         )
         facade = getattr(smac, self.facade)
-        parts = self._parts(facade, scenario, options)
+        parts = self._parts(facade, scenario, options) | self._more(scenario)
         self._smac = facade(scenario, None, overwrite=True, logging_level=False, **parts)
 
     def _scenario(self, task: TaskDescription) -> dict[str, Any]:
         """Further arguments of the scenario."""
+        return {}
+
+    def _more(self, scenario: Any) -> dict[str, Any]:
+        """Further components of the facade."""
         return {}
 
     def _parts(self, facade: Any, scenario: Any, options: dict[str, Any]) -> dict[str, Any]:
@@ -100,7 +108,7 @@ class _Smac(Optimizer):
     def ask(self) -> Trial | None:
         try:
             info = self._smac.ask()
-        except StopIteration:  # it found no configuration that is new
+        except (StopIteration, self._spent):  # it found no configuration that is new
             raise Exhausted from None
         return Trial({k: native(v) for k, v in dict(info.config).items()}, tag=info)
 
@@ -119,3 +127,110 @@ class Hpo(_Smac):
     """Random forest and log expected improvement, for hyperparameter optimization."""
 
     facade = "HyperparameterOptimizationFacade"
+
+
+class Blackbox(_Smac):
+    """Gaussian process (Matern kernel) and expected improvement, for small continuous spaces."""
+
+    facade = "BlackBoxFacade"
+
+
+class AlgorithmConfiguration(_Smac):
+    """Random forest and expected improvement, with the defaults for algorithm configuration."""
+
+    facade = "AlgorithmConfigurationFacade"
+
+
+class Random(_Smac):
+    """SMAC's own random search."""
+
+    capabilities = Capabilities(
+        multi_objective=True,
+        conditions="native",
+        forbidden="native",
+        needs_trials=True,
+        learns=None,
+    )
+    facade = "RandomFacade"
+
+
+class _Budgets(_Smac):
+    """Facades that choose the fidelity: SMAC calls it a budget."""
+
+    capabilities = Capabilities(
+        fidelity="needs", conditions="native", forbidden="native", needs_trials=True
+    )
+
+    def __init__(self, task: TaskDescription, seed: int, **options: Any) -> None:
+        assert task.fidelity is not None  # the capabilities say so
+        self._fidelity = task.fidelity
+        self._lineage = Lineage()
+        super().__init__(task, seed, **options)
+
+    def _scenario(self, task: TaskDescription) -> dict[str, Any]:
+        return {"min_budget": self._fidelity.lower, "max_budget": self._fidelity.upper}
+
+    def ask(self) -> Trial | None:
+        trial = super().ask()
+        if trial is None:
+            return None
+        fidelity = self._fidelity.nearest(trial.tag.budget)
+        return self._lineage.trial(trial.config, fidelity, tag=trial.tag)
+
+
+class Hyperband(_Budgets):
+    """Hyperband (Li et al., 2018) with random configurations."""
+
+    facade = "HyperbandFacade"
+
+
+class MultiFidelity(_Budgets):
+    """Hyperband with a random forest that proposes, as in BOHB (Falkner et al., 2018)."""
+
+    facade = "MultiFidelityFacade"
+
+
+class ParEgo(_Smac):
+    """ParEGO (Knowles, 2006): random scalarisations of several objectives."""
+
+    capabilities = Capabilities(
+        multi_objective=True,
+        single_objective=False,
+        conditions="native",
+        forbidden="native",
+        needs_trials=True,
+    )
+    facade = "HyperparameterOptimizationFacade"
+
+    def _more(self, scenario: Any) -> dict[str, Any]:
+        from smac.multi_objective.parego import ParEGO
+
+        return {"multi_objective_algorithm": ParEGO(scenario)}
+
+
+class PiBo(_Smac):
+    """piBO (Hvarfner et al., 2022): the acquisition weighted by the task's prior, whose weight
+    decays as ``decay`` over the trial's number; a tenth of the trials, as SMAC advises.
+    """
+
+    capabilities = Capabilities(
+        conditions="native", forbidden="native", needs_trials=True, priors="needs"
+    )
+    facade = "HyperparameterOptimizationFacade"
+
+    def __init__(
+        self, task: TaskDescription, seed: int, decay: float | None = None, **options: Any
+    ) -> None:
+        self._decay = decay
+        super().__init__(task, seed, **options)
+
+    def _more(self, scenario: Any) -> dict[str, Any]:
+        from smac import HyperparameterOptimizationFacade as Facade
+        from smac.acquisition.function import PriorAcquisitionFunction
+
+        acquisition = PriorAcquisitionFunction(
+            acquisition_function=Facade.get_acquisition_function(scenario),
+            decay_beta=self._decay or scenario.n_trials / 10,
+            discretize=True,  # a random forest wants a piecewise constant acquisition
+        )
+        return {"acquisition_function": acquisition}

@@ -265,13 +265,10 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(tmp_path: Path) -> 
 
 
 def test_ctrl_c_ends_an_objective_that_hangs_without_a_limit(tmp_path: Path) -> None:
-    flaky(tmp_path / "own", "task", "stuck", how="hang", share=0.8)
-    arguments = ("run", "--config-dir", "own", "results=r", "optimizer=flaky-slow", "task=stuck")
-    flaky(tmp_path / "own", "optimizer", "flaky-slow", how="out-of-range", at=0)
-    del arguments
+    flaky(tmp_path / "own", "task", "stuck", how="hang", share=0.5)
     stopped = _interrupt(
         tmp_path,
-        *("run", "--config-dir", "own", "results=r", "optimizer=random", "task=stuck", "seed=1"),
+        *("run", "--config-dir", "own", "results=r", "optimizer=random", "task=stuck"),
         trials=1,
     )
     assert stopped.returncode == 130
@@ -302,7 +299,7 @@ def test_ctrl_c_ends_an_objective_that_hangs_without_a_limit(tmp_path: Path) -> 
         (["optimizer=random", "task=bbob-d02-f01-i01", "bugdet.trials=5"], "'budget'"),
         (["optimizer=optuna-tpe", "task=bbob-d02-f01-i01", "optimizer.n_starup_trials=5"],
          "n_startup_trials"),
-        (["optimizer=optuna-tpe", "task=bbob-d02-f01-i01", "+optimizer.nope=5"], "'nope'"),
+        (["optimizer=random", "task=bbob-d02-f01-i01", "+optimizer.nope=5"], "'nope'"),
         (["optimizer=random", "task=bbob-d02-f01-i01", "seed=-1"], "seed"),
         (["optimizer=random", "task=bbob-d02-f01-i01", "seed=one"], "seed"),
         (["optimizer=random", "task=bbob-d02-f01-i01", "seed=1.5"], "seed"),

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from carps_like.budget import Budget
+from carps_like.configspace import without_priors
 from carps_like.description import describe
 from carps_like.registry import variant
-from carps_like.space import Checker, native, without_priors
+from carps_like.space import Checker, native
 from carps_like.testing.spaces import spaces
 from carps_like.trial import Result, Status
 

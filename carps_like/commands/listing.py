@@ -228,6 +228,9 @@ def _optimizer(name: str) -> dict[str, Any]:
     variant = variants()[name]
     can = variant.capabilities
     missing = variant.missing()
+    line = "yes" if missing is None else str(missing)
+    if variant.to_build():
+        line = f"on first use, or after: {variant.to_build()}"
     types = []
     if can.single_objective:
         types += ["bb"] if can.fidelity != "needs" else []
@@ -246,9 +249,9 @@ def _optimizer(name: str) -> dict[str, Any]:
         "notes": " ".join(notes),
         "capabilities": vars(can),
         "options": dict(variant.options),
-        "ready": missing is None,
-        "missing": "" if missing is None else str(missing),
-        "line": "yes" if missing is None else str(missing),
+        "ready": line == "yes",
+        "missing": variant.to_build() if missing is None else str(missing),
+        "line": line,
     }
 
 

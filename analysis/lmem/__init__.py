@@ -1,0 +1,11 @@
+"""Linear mixed-effects models without R: fit, test, compare.
+
+>>> from carps_like.analysis import lmem
+>>> model = lmem.fit("loss ~ optimizer + (1|task) + (1|task:optimizer)", frame)  # doctest: +SKIP
+>>> model.contrasts("optimizer")                                                # doctest: +SKIP
+"""
+
+from .hypotheses import compare
+from .model import MixedModel, fit
+
+__all__ = ["MixedModel", "compare", "fit"]

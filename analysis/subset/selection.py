@@ -1,0 +1,292 @@
+"""Select k of n points so that their worst anchored box is as small as the search can make it."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from carps_like.analysis.subset import _exchange
+from carps_like.analysis.subset._boxes import Ints
+from carps_like.analysis.subset.axes import Axes, Side, Target, as_points, build_axes
+from carps_like.analysis.subset.discrepancy import Discrepancy, worst
+from carps_like.errors import BadValue
+
+# improvements of the uniform target below this are rounding, not progress
+RESOLUTION = 1e-9
+POOL = 4096
+TENURE = 3
+# exchanges between two looks at the clock and at Ctrl-C
+CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A subset, what it is worth, and how good it could at best be."""
+
+    indices: tuple[int, ...]  # rows of the points, ascending
+    value: float  # exact star discrepancy of these rows (best lower bound beyond the exact range)
+    lower_bound: float  # no subset of this size is below; 0 if nothing was proved
+    optimal: bool  # whether value is proved to be the smallest possible
+    corner: tuple[float, ...]  # upper corner of the worst box
+    side: Side  # whether that box contains its upper faces
+    target: Target  # what the subset is compared with
+    seed: int
+    evaluations: int  # exchanges and exact tests made; repeats the search with the same seed
+    history: tuple[tuple[float, int, float], ...]  # (CPU seconds, evaluations, value) of each best
+    bounds: tuple[tuple[float, float], ...] = ()  # (CPU seconds, lower bound) as they were proved
+
+    @property
+    def gap(self) -> float:
+        """value - lower_bound: what is at most left to gain."""
+        return self.value - self.lower_bound
+
+    def describe(self) -> str:
+        """One line with value, bound and gap."""
+        state = "proved optimal" if self.optimal else f"gap {self.gap:.6f}"
+        return (
+            f"{len(self.indices)} points, star discrepancy {self.value:.6f} ({self.target} "
+            f"target), lower bound {self.lower_bound:.6f}, {state}"
+        )
+
+
+def select(
+    points: ArrayLike,
+    k: int,
+    target: Literal["empirical", "uniform"] = "empirical",
+    seed: int = 0,
+    evaluations: int | None = None,
+    time_limit: float | None = 10.0,
+    prove: float = 0.0,
+) -> Selection:
+    """The ``k`` rows of ``points`` (n, d) with the smallest star discrepancy that is found.
+
+    ``target``: "empirical" compares the subset with all rows, so only the order of coordinates
+    matters; "uniform" with the unit cube, and needs coordinates in [0, 1].
+    ``seed`` and ``evaluations``: the same pair gives the same indices, if ``time_limit`` (seconds
+    of CPU, None for no limit, compilation not counted) does not end the search first; the result
+    states how many evaluations were made. Without both limits only Ctrl-C ends it; Ctrl-C returns
+    the best so far. ``prove``: seconds of CPU to spend on a lower bound afterwards, see ``prove``.
+
+    Weighted exchange search on a lazily grown pool of boxes, see ``_exchange``.
+    Raises BadValue for a bad table, ``k``, target or limit.
+    """
+    axes = check_problem(points, k, target)
+    check_limits(seed, evaluations, time_limit, prove)
+    search = Search(axes, k, seed)
+    search.run(evaluations, math.inf if time_limit is None else time_limit)
+    found = search.selection()
+    if prove > 0:
+        from carps_like.analysis.subset.proof import improve_and_prove
+
+        return improve_and_prove(found, axes, prove)
+    return found
+
+
+def check_problem(points: ArrayLike, k: int, target: str) -> Axes:
+    """The axes of a checked table."""
+    if target not in ("empirical", "uniform"):
+        raise BadValue(f"target {target!r}: must be 'empirical' or 'uniform'")
+    table = as_points(points, cube=target == "uniform")
+    check_size(k, len(table))
+    return build_axes(table, table if target == "empirical" else None)
+
+
+def check_size(k: int, n: int, what: str = "k") -> None:
+    """``k`` must be a whole number in 1..n."""
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise BadValue(f"{what} is {k!r}: must be a whole number")
+    if k < 1:
+        raise BadValue(f"{what} is {k}: a subset needs at least 1 task")
+    if k > n:
+        raise BadValue(f"{what} is {k}, but there are only {n} tasks to choose from")
+
+
+def check_limits(
+    seed: int, evaluations: int | None, time_limit: float | None, prove: float
+) -> None:
+    """Raise BadValue for a limit that makes no sense."""
+    if seed < 0:
+        raise BadValue(f"seed is {seed}: must be 0 or more")
+    if evaluations is not None and evaluations < 0:
+        raise BadValue(f"evaluations is {evaluations}: must be 0 or more, or None for no limit")
+    if time_limit is not None and not time_limit > 0:
+        raise BadValue(f"time_limit is {time_limit}: must be positive seconds, or None")
+    if not prove >= 0:
+        raise BadValue(f"prove is {prove}: must be 0 or more seconds")
+
+
+class Search:
+    """One search; a deterministic sequence of exchanges that any limit only cuts short.
+
+    The level to reach lies a fraction ``aim`` below the best. When ``patience`` exchanges do not
+    reach it the fraction is halved; when it is small, a new random start is made, with more
+    patience. The pool of boxes is kept from start to start.
+    """
+
+    AIM, LEAST_AIM, LATER_AIM = 0.1, 5e-4, 4e-3
+    PATIENCE, MORE_PATIENCE = 5_000, 1.5
+
+    def __init__(self, axes: Axes, k: int, seed: int, banned: Ints | None = None) -> None:
+        n, d = axes.ranks.shape
+        self._axes, self._k, self._seed = axes, k, seed
+        self._rng = np.random.default_rng(seed)
+        self._unit = axes.unit(k)
+        self._pool = _pool(n, d)
+        self._state = _state(n, int(self._rng.integers(1 << 62)))
+        self._scratch = _scratch(k, d)
+        self._free = np.setdiff1d(np.arange(n), [] if banned is None else banned)
+        if banned is not None:
+            self._state.until[banned] = 1 << 60
+        self._aim, self._patience = self.AIM, self.PATIENCE
+        self._best: tuple[Ints, Discrepancy] | None = None
+        self._history: list[tuple[float, int, float]] = []
+        self._restart()
+
+    def run(self, evaluations: int | None, time_limit: float) -> None:
+        """Search on until a limit, Ctrl-C, or a value of 0."""
+        try:
+            self._record(0.0)
+            self._advance(self._set_level(), 0)  # compiles, or loads what is compiled
+            began = time.process_time()
+            last = math.inf if evaluations is None else evaluations
+            deadline = self._steps + self._patience
+            level = self._set_level()
+            while self._score > 0 and level >= 0 and self._free.size > self._k:
+                spent = time.process_time() - began
+                if self._steps >= last or spent >= time_limit:
+                    break
+                until = int(min(self._steps + CHUNK, deadline, last))
+                if self._advance(level, until):
+                    self._record(time.process_time() - began)
+                elif self._steps < deadline:
+                    continue
+                else:
+                    self._give_up(level)
+                deadline = self._steps + self._patience
+                level = self._set_level()
+        except KeyboardInterrupt:
+            if self._best is None:
+                raise
+
+    def selection(self) -> Selection:
+        """The best subset so far."""
+        assert self._best is not None
+        indices, found = self._best
+        return Selection(
+            indices=tuple(int(i) for i in indices),
+            value=found.value,
+            lower_bound=0.0,
+            optimal=found.exact and (found.value == 0.0 or self._free.size == self._k),
+            corner=found.corner,
+            side=found.side,
+            target=self._axes.target,
+            seed=self._seed,
+            evaluations=self._steps,
+            history=tuple(self._history),
+        )
+
+    @property
+    def _steps(self) -> int:
+        return int(self._state.tally[_exchange.STEPS])
+
+    @property
+    def _score(self) -> float:
+        assert self._best is not None
+        return self._best[1].value * self._unit
+
+    def _advance(self, level: float, until: int) -> bool:
+        """Exchange up to step ``until``; whether the level was reached."""
+        return _exchange.search(
+            level, self._axes.ranks, self._axes.field, self._pool, self._state, self._scratch,
+            TENURE, until,
+        )  # fmt: skip
+
+    def _record(self, spent: float) -> None:
+        indices = np.flatnonzero(self._state.chosen)
+        found = evaluate(self._axes, indices)
+        if self._best is None or found.value < self._best[1].value:
+            self._best = indices, found
+            self._history.append((spent, self._steps, found.value))
+
+    def _set_level(self) -> float:
+        level = min(self._score * (1 - self._aim), self._next_below())
+        if self._axes.field.full:
+            level = math.floor(level)
+        _exchange.set_level(level, self._k, self._axes.field.full, self._pool, self._state)
+        return level
+
+    def _next_below(self) -> float:
+        """The largest score that counts as an improvement."""
+        if self._axes.field.full:
+            return round(self._score) - 1.0
+        return self._score - RESOLUTION
+
+    def _give_up(self, level: float) -> None:
+        """The level was not reached: aim at less, or start again."""
+        if self._aim >= 2 * self.LEAST_AIM and level < self._next_below():
+            self._aim /= 2
+        else:
+            self._aim = self.LATER_AIM
+            self._patience = int(self._patience * self.MORE_PATIENCE)
+            self._restart()
+
+    def _restart(self) -> None:
+        self._state.chosen[:] = 0
+        self._state.chosen[self._rng.choice(self._free, self._k, replace=False)] = 1
+        free = self._state.until < (1 << 60)
+        self._state.until[free] = 0
+        self._pool.weight[:] = 1
+
+
+def evaluate(axes: Axes, indices: Ints) -> Discrepancy:
+    """Exact discrepancy of the rows ``indices``; its corner in coordinates."""
+    return worst(axes, np.ascontiguousarray(axes.ranks[indices]))
+
+
+def with_bound(found: Selection, bound: float, optimal: bool) -> Selection:
+    """``found`` with a proved lower bound, never above its value."""
+    return replace(found, lower_bound=min(bound, found.value), optimal=optimal)
+
+
+def _pool(n: int, d: int) -> _exchange.Pool:
+    return _exchange.Pool(
+        member=np.zeros((POOL, n), np.float32),
+        column=np.zeros((n, POOL), np.int16),
+        side=np.zeros(POOL, np.int64),
+        base=np.zeros(POOL),
+        corner=np.zeros((POOL, d), np.int64),
+        over=np.zeros(POOL, np.int16),
+        weight=np.ones(POOL, np.float32),
+        seen=np.zeros(POOL, np.int64),
+        violated=np.zeros(POOL, np.int64),
+    )
+
+
+def _state(n: int, seed: int) -> _exchange.State:
+    return _exchange.State(
+        chosen=np.zeros(n, np.uint8),
+        since=np.zeros(n, np.int64),
+        until=np.zeros(n, np.int64),
+        gain=np.zeros(n, np.float32),
+        cost=np.zeros(n, np.float32),
+        tally=np.zeros(3, np.int64),
+        stream=np.array([seed], np.uint64),
+    )
+
+
+def _scratch(k: int, d: int) -> _exchange.Scratch:
+    stack = 5 + 2 * d * math.ceil(math.log2(k + 2))
+    return _exchange.Scratch(
+        ranks=np.zeros((k, d), np.int64),
+        grid=np.zeros((d, k + 1), np.int64),
+        sizes=np.zeros(d, np.int64),
+        inside=np.zeros((d, k + 2, (k + 63) // 64), np.uint64),
+        cells=np.zeros((stack, 2, d), np.int64),
+        bounds=np.zeros(stack),
+        trail=np.zeros((8, d), np.int64),
+    )

@@ -1,0 +1,1 @@
+"""Where workers run besides this machine: SLURM arrays, Dask."""

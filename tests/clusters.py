@@ -1,0 +1,87 @@
+"""What the tests of executors share: tasks of one's own, and digests of trajectories."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import carps_like
+
+TASKS = '''
+import ctypes, os, signal, time
+from ConfigSpace import ConfigurationSpace, Float
+from carps_like import Task, describe
+
+
+class Slow(Task):
+    """Takes its time, and answers the same for the same."""
+
+    def __init__(self, seconds=0.05):
+        space = ConfigurationSpace()
+        space.add([Float("x", (0, 1)), Float("y", (0, 1))])
+        self.seconds = seconds
+        self.description = describe("own-slow", space)
+
+    def compute(self, config, fidelity, seed, state):
+        time.sleep(self.seconds)
+        return (config["x"] - 0.3) ** 2 + config["y"]
+
+
+class Stubborn(Task):
+    """Ignores every signal, and then hangs, forks or allocates outside Python."""
+
+    def __init__(self, how, note=""):
+        space = ConfigurationSpace()
+        space.add(Float("x", (0, 1)))
+        self.how, self.note = how, note
+        self.description = describe("own-" + how, space)
+
+    def compute(self, config, fidelity, seed, state):
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_IGN)
+        if self.how == "forks" and os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                with open(self.note, "w") as file:
+                    file.write(str(os.getpid()))
+                time.sleep(600)
+            os._exit(0)
+        if self.how == "allocates":
+            libc = ctypes.CDLL(None)
+            libc.malloc.restype = ctypes.c_void_p
+            libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+            while True:
+                libc.memset(libc.malloc(20 << 20), 1, 20 << 20)
+                time.sleep(0.05)
+        time.sleep(600)
+'''
+
+
+def own_tasks(folder: Path, **tasks: str) -> Path:
+    """A config folder with tasks of one's own: name -> YAML; the folder to name to --config-dir."""
+    (folder / "task").mkdir(parents=True)
+    (folder / "own_tasks.py").write_text(TASKS)
+    for name, text in tasks.items():
+        (folder / "task" / f"{name}.yaml").write_text(text)
+    return folder
+
+
+def slow(seconds: float = 0.05) -> str:
+    return f"name: own-slow\n_target_: own_tasks.Slow\nseconds: {seconds}\n"
+
+
+COLUMNS = ["trial", "status", "config", "value", "cost", "budget_used", "start", "end", "worker"]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Run id -> hash of its trajectory, everything but the wall clock, for finished runs."""
+    results = carps_like.load(folder)
+    finished = set(results.runs.loc[results.runs["status"] != "killed", "run_id"])
+    found: dict[str, str] = {}
+    for run_id, rows in results.trials.groupby("run_id", observed=True):
+        if run_id in finished:
+            ordered: Any = rows.sort_values("trial")[COLUMNS]
+            text = ordered.astype(str).to_csv(index=False)
+            found[str(run_id)] = hashlib.sha256(text.encode()).hexdigest()
+    return found

@@ -1,0 +1,228 @@
+"""Whatever ends processes, fills disks or turns clocks: no finished trial is lost, none changes."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from clusters import digests, own_tasks, slow
+
+import carps_like
+from carps_like.cli import main
+from carps_like.sandbox import children_of, tree
+from carps_like.store import Index
+
+ENVIRONMENT = dict(os.environ, PYTHONHASHSEED="0", OMP_NUM_THREADS="1")
+
+
+def study(folder: Path, seeds: int = 40, *more: str) -> list[str]:
+    """A grid of 5 x ``seeds`` short runs."""
+    tasks = "bbob-d02-f01-i01,bbob-d03-f08-i01,bbob-d05-f15-i01,bbob-d10-f21-i01,sbox-d02-f01-i01"
+    words = ["-m", "optimizer=random", f"task={tasks}", f"seed=range(0,{seeds})"]
+    return [*words, "budget.trials=30", f"results={folder}", *more]
+
+
+@contextmanager
+def started(*argv: str) -> Iterator[subprocess.Popen[str]]:
+    """A `carps-like` of its own; ended with everything it started, whatever the test does."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "carps_like", *argv],
+        env=ENVIRONMENT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        for pid in tree(process.pid):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        process.communicate()
+
+
+def until(condition: object, seconds: float = 60) -> None:
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("undisturbed") / "r"
+    assert main(["run", *study(folder)]) == 0
+    found = digests(folder)
+    assert len(found) == 200
+    return found
+
+
+def trials_logged(folder: Path) -> int:
+    return Index(folder).refresh().n_trials
+
+
+@pytest.mark.slow
+def test_two_hundred_random_kills_change_no_trajectory(
+    tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    """kill -9 at random moments of workers and, now and then, of the main process."""
+    chance, out, kills, starts = random.Random(7), tmp_path / "r", 0, 0
+    finished: dict[str, str] = {}
+    task = "task={}".format(study(out)[2].partition("=")[2])
+    words = [w if not w.startswith("task=") else task for w in study(out, 40, "workers=2")]
+    rounds = 0
+    while kills < 200:
+        starts += 1
+        with started("run", *words, *(["force=true"] if rounds else [])) as process:
+            while process.poll() is None and kills < 200:
+                time.sleep(chance.uniform(0.05, 0.6))
+                workers = children_of(process.pid)
+                victim = process.pid if chance.random() < 0.1 else None
+                if victim is None and workers:
+                    victim = chance.choice(workers)
+                if victim is not None:
+                    os.kill(victim, signal.SIGKILL)
+                    kills += 1
+            done = process.poll() == 0
+        now = digests(out) if (out / "logs").exists() else {}
+        assert finished.keys() <= now.keys()  # what was finished stays
+        finished = now
+        rounds += done
+    assert main(["run", *words]) in (0, 1)
+    while main(["run", *words]) != 0:
+        retried = main(["retry", str(out)])
+        assert retried == 0
+    assert digests(out) == undisturbed
+    print(f"{kills} kills, {starts} starts, {rounds} whole studies")
+
+
+def test_a_killed_main_process_takes_its_workers_along_and_the_same_command_goes_on(
+    tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    out = tmp_path / "r"
+    with started("run", *study(out)) as process:
+        until(lambda: (out / "logs").exists() and trials_logged(out) > 300)
+        workers = children_of(process.pid)
+        os.kill(process.pid, signal.SIGKILL)
+        until(lambda: not any(Path(f"/proc/{pid}/maps").exists() for pid in workers))
+    before = digests(out)
+    assert 0 < len(before) < 200
+    assert main(["run", *study(out)]) == 0
+    assert digests(out) == undisturbed
+
+
+def test_two_plans_at_once_on_one_folder_do_everything_and_disturb_nothing(
+    tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    out = tmp_path / "r"
+    with started("run", *study(out, 30)) as one, started("run", *study(out, 40)) as two:
+        assert two.wait(300) == 0 and one.wait(300) == 0
+    assert digests(out) == undisturbed
+    index = Index(out).refresh()
+    twice = sum(sum(e.finished for e in es) > 1 for es in index.executions.values())
+    assert twice <= 100  # what both had begun before they saw each other
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("mounting a small disk needs root")
+    if subprocess.run(["mount", *options], capture_output=True).returncode:
+        pytest.skip("this machine does not let us mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_the_study_goes_on_when_there_is_room(
+    small_disk: Path, capfd: pytest.CaptureFixture[str], undisturbed: dict[str, str]
+) -> None:
+    out = small_disk / "r"
+    assert main(["run", *study(out)]) == 2
+    error = capfd.readouterr().err
+    assert "No space left on device" in error and "Traceback" not in error
+    before = digests(out)
+    assert 0 < len(before) < 200
+    assert all(undisturbed[run_id] == digest for run_id, digest in before.items())
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert main(["run", *study(out)]) == 0
+    assert digests(out) == undisturbed
+
+
+def test_a_folder_that_becomes_read_only_is_one_line_and_nothing_is_lost(tmp_path: Path) -> None:
+    conf = own_tasks(tmp_path / "conf", **{"own-slow": slow(0.02)})
+    out = tmp_path / "r"
+    words = ["--config-dir", str(conf), "-m", "optimizer=random", "task=own-slow"]
+    words += ["seed=range(0,6)", "budget.trials=25", f"results={out}"]
+    with started("run", *words) as process:
+        until(lambda: (out / "logs").exists() and trials_logged(out) > 40)
+        # holds for root too; a mount cannot be made read-only while files of it are written to
+        if subprocess.run(["chattr", "-R", "+i", str(out)], capture_output=True).returncode:
+            pytest.skip("this file system has no immutable folders (chattr +i)")
+        try:
+            code = process.wait(60)
+        finally:
+            subprocess.run(["chattr", "-R", "-i", str(out)], check=True)
+        assert process.stderr is not None
+        error = process.stderr.read()
+    before = digests(out)
+    assert code == 2 and "not permitted" in error and "Traceback" not in error
+    assert 0 < len(before) < 6 and trials_logged(out) > 40
+    assert main(["run", *words]) == 0
+    after = digests(out)
+    assert len(after) == 6 and all(after[run_id] == d for run_id, d in before.items())
+
+
+def test_a_folder_without_permission_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    assert main(["run", *study(tmp_path / "file" / "r", 1)]) == 2
+    error = capfd.readouterr().err
+    assert "cannot" in error and str(tmp_path / "file") in error and "Traceback" not in error
+
+
+def test_jumps_of_the_wall_clock_change_no_trajectory_and_lose_nothing(
+    tmp_path: Path, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wall clock is text in the logs: runs that ended 'before they began' count the same."""
+    from datetime import datetime, timedelta
+
+    from carps_like import log, plan
+    from carps_like.worker import Job, Worker
+
+    chance, out = random.Random(3), tmp_path / "r"
+
+    def jumping() -> str:
+        shift = timedelta(days=chance.uniform(-4000, 4000))
+        return (datetime.now().astimezone() + shift).isoformat(timespec="microseconds")
+
+    monkeypatch.setattr(log, "now", jumping)
+    monkeypatch.setattr(time, "time", lambda: chance.uniform(0, 4e9))
+    words = [*study(out), "executor=slurm", "executor.script_only=true", "executor.array=4"]
+    assert main(["submit", *words]) == 0
+    chunks = len(plan.read_generation(out, 0))
+    workers = [threading.Thread(target=Worker(Job(out, 0)).work) for _ in range(1)]
+    for worker in workers:
+        worker.start()
+        worker.join()
+    assert chunks > 4 and digests(out) == undisturbed
+    monkeypatch.undo()
+    assert main(["run", *study(out)]) == 0
+    assert len(carps_like.load(out).runs) == 200

@@ -1,0 +1,276 @@
+"""Studies on a real SLURM cluster of several nodes, started on this machine for the tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clusters import digests, own_tasks, slow
+
+from carps_like.cli import main
+from carps_like.executors.slurm import Slurm, max_array_size, script, submit
+from carps_like.plan import holders
+from carps_like.store import Index
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "slurm_local.sh"
+N_RUNS = 24
+
+
+def local(*argv: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", str(SCRIPT), *argv], capture_output=True, text=True, timeout=seconds
+    )
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Three nodes of two CPUs; SLURM is installed where it is missing and apt is at hand."""
+    if os.geteuid() != 0:
+        pytest.skip("a SLURM cluster of one's own needs root")
+    if shutil.which("slurmctld") is None and shutil.which("apt-get") is None:
+        pytest.skip("SLURM is not installed, and there is no apt to install it with")
+    running = local("status").returncode == 0
+    up = local("up", seconds=600)
+    if up.returncode != 0:
+        last = (up.stdout + up.stderr).strip().splitlines() or ["no reason given"]
+        pytest.skip(f"SLURM cannot be started here: {last[-1]}")
+    saved = os.environ.get("SLURM_CONF")
+    os.environ["SLURM_CONF"] = local("env").stdout.strip().partition("=")[2]
+    yield
+    if saved is None:
+        del os.environ["SLURM_CONF"]
+    else:
+        os.environ["SLURM_CONF"] = saved
+    if not running:
+        local("down")
+
+
+@pytest.fixture
+def jobs(cluster: None) -> Iterator[None]:
+    """Whatever a test has submitted is gone afterwards, and every node is back."""
+    yield
+    subprocess.run(["scancel", "--user", str(os.getuid())], check=True)
+    for line in slurm("sinfo", "-h", "-N", "-p", "main", "-o", "%N %t").splitlines():
+        node, state = line.split()
+        if not re.match("idle|mix|alloc|comp", state) or state.endswith("*"):
+            local("start-node", node)
+    until(lambda: not queue())
+
+
+def slurm(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def queue() -> list[str]:
+    """``id state`` of each job that is not over."""
+    return slurm("squeue", "-h", "-r", "-o", "%i %T").splitlines()
+
+
+def until(condition: object, seconds: float = 150) -> None:
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"it did not happen in time; queue: {queue()}"
+        time.sleep(0.3)
+
+
+def grid(conf: Path, folder: Path) -> list[str]:
+    words = ["--config-dir", str(conf), "-m", "optimizer=random", "task=own-slow"]
+    return [*words, f"seed=range(0,{N_RUNS})", "budget.trials=20", f"results={folder}"]
+
+
+def submitted(conf: Path, folder: Path, *more: str) -> str:
+    """Submit the grid; the script's text."""
+    words = ["executor=slurm", "executor.array=6", "executor.memory_mb=300", "executor.time=10"]
+    assert main(["submit", *grid(conf, folder), *words, *more]) == 0
+    return sorted((folder / "slurm").glob("*.sh"))[-1].read_text()
+
+
+def begun(folder: Path, trials: int = 1) -> bool:
+    return (folder / "logs").is_dir() and Index(folder).refresh().n_trials >= trials
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return own_tasks(tmp_path_factory.mktemp("own") / "conf", **{"own-slow": slow(0.05)})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(conf: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("undisturbed") / "r"
+    assert main(["run", *grid(conf, folder), "workers=4"]) == 0
+    found = digests(folder)
+    assert len(found) == N_RUNS
+    return found
+
+
+def test_submit_returns_and_the_array_does_the_whole_study(
+    jobs: None, conf: Path, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    out = tmp_path / "a study"  # a space in the path
+    text = submitted(conf, out, "executor.partition=main")
+    assert "#SBATCH --partition=main" in text and "#SBATCH --array=0-5" in text
+    until(lambda: not queue())
+    assert digests(out) == undisturbed
+    index = Index(out).refresh()
+    assert all(len(executions) == 1 for executions in index.executions.values())
+    assert main(["status", str(out)]) == 0
+    assert not list((out / "heartbeats").iterdir())  # every worker said that it ended
+    submitted(conf, out)
+    assert not queue()  # nothing left to do
+
+
+def test_submitting_again_while_an_array_runs_disturbs_nothing(
+    jobs: None, conf: Path, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    out = tmp_path / "r"
+    submitted(conf, out, "executor.array=3")
+    until(lambda: begun(out))
+    submitted(conf, out, "executor.array=3")
+    until(lambda: not queue())
+    assert digests(out) == undisturbed
+
+
+def test_editing_a_configuration_after_submit_changes_nothing_in_the_study(
+    jobs: None, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    conf = own_tasks(tmp_path / "conf", **{"own-slow": slow(0.05)})
+    out = tmp_path / "r"
+    submitted(conf, out, "executor.script_only=true")
+    (conf / "task" / "own-slow.yaml").write_text("name: something-else\n_target_: os.system\n")
+    slurm("sbatch", str(out / "slurm" / "g000.sh"))
+    until(lambda: not queue())
+    assert digests(out) == undisturbed
+
+
+def test_array_tasks_that_are_cancelled_leave_their_work_to_the_others(
+    jobs: None, conf: Path, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    out = tmp_path / "r"
+    submitted(conf, out)
+    until(lambda: begun(out, 20))
+    job = queue()[0].partition("_")[0]
+    slurm("scancel", f"{job}_1", f"{job}_4")
+    slurm("scancel", "--signal=KILL", "--full", f"{job}_2")
+    until(lambda: not queue())
+    assert digests(out) == undisturbed
+
+
+@pytest.mark.parametrize("signal", ["USR1", "TERM"])
+def test_a_warning_before_the_time_limit_stops_with_exit_code_0_and_keeps_everything(
+    jobs: None, conf: Path, tmp_path: Path, undisturbed: dict[str, str], signal: str
+) -> None:
+    out = tmp_path / "r"
+    submitted(conf, out)
+    until(lambda: begun(out, 60))
+    job = queue()[0].partition("_")[0]
+    slurm("scancel", f"--signal={signal}", "--batch", job)
+    until(lambda: not queue())
+    shown = slurm("scontrol", "show", "job", job)
+    assert set(re.findall(r"ExitCode=(\S+)", shown)) == {"0:0"}
+    assert set(re.findall(r"JobState=(\S+)", shown)) == {"COMPLETED"}
+    before = digests(out)
+    assert len(before) < N_RUNS and begun(out, 60)
+    submitted(conf, out)
+    until(lambda: not queue())
+    assert digests(out) == undisturbed
+
+
+def test_no_run_is_started_after_the_deadline(
+    jobs: None, conf: Path, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    out = tmp_path / "r"
+    text = submitted(conf, out, "executor.time=1:05", "executor.margin=60", "executor.array=2")
+    assert "#SBATCH --signal=B:USR1@60" in text and "--seconds 5" in text
+    until(lambda: not queue())
+    assert 0 < len(digests(out)) < N_RUNS
+    shown = slurm("scontrol", "show", "job", _last_job())
+    assert set(re.findall(r"ExitCode=(\S+)", shown)) == {"0:0"}
+
+
+def _last_job() -> str:
+    found = re.findall(r"ArrayJobId=(\d+)", slurm("scontrol", "show", "job"))
+    return max(found, key=int)
+
+
+def test_preempted_workers_are_requeued_and_lose_nothing(
+    jobs: None, conf: Path, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    out = tmp_path / "r"
+    submitted(conf, out, "executor.partition=low")
+    until(lambda: begun(out, 20))
+    slurm("sbatch", "-p", "high", "--array=0-5", "--mem=300", "--wrap", "sleep 3")
+    until(lambda: any("PENDING" in line for line in queue()), 60)
+    time.sleep(5)
+    local("kick")
+    until(lambda: _kicked(), 200)
+    assert digests(out) == undisturbed
+
+
+def _kicked() -> bool:
+    local("kick")
+    return not queue()
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_with_its_jobs_costs_time_and_nothing_else(
+    jobs: None, conf: Path, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    out = tmp_path / "r"
+    submitted(conf, out, "executor.array=6")
+    until(lambda: begun(out, 30))
+    assert local("kill-node", "n2").returncode == 0
+    until(lambda: len(digests(out)) == N_RUNS, 200)  # others took over
+    assert digests(out) == undisturbed
+    assert any(level for level, _ in holders(out, 0).values())
+
+
+@pytest.mark.slow
+def test_a_zombie_that_goes_on_after_slurm_requeued_it_is_harmless(
+    jobs: None, tmp_path: Path
+) -> None:
+    conf = own_tasks(tmp_path / "conf", **{"own-slow": slow(0.4)})
+    out = tmp_path / "r"
+    assert main(["run", *grid(conf, tmp_path / "u"), "+task.seconds=0"]) in (0, 2)
+    submitted(conf, out)
+    until(lambda: begun(out, 10))
+    assert local("kill-slurmd", "n3").returncode == 0
+    until(lambda: any("PENDING" in line for line in queue()) or len(digests(out)) == N_RUNS, 90)
+    assert local("start-node", "n3").returncode == 0
+    until(lambda: _kicked(), 240)
+    if len(digests(out)) < N_RUNS:
+        submitted(conf, out)
+        until(lambda: not queue())
+    index = Index(out).refresh()
+    assert len(digests(out)) == N_RUNS
+    for run_id in index.executions:
+        best = index.best(run_id)
+        assert best is not None and best.n_trials == 20
+
+
+def test_more_workers_than_an_array_can_have_become_several_arrays(
+    jobs: None, tmp_path: Path
+) -> None:
+    assert max_array_size() == 1001  # the largest index is 1000
+    slurm_options = Slurm(memory_mb=100, options=("--hold",))
+    path = tmp_path / "job.sh"
+    text = script(slurm_options, tmp_path, 0, 1500, about="a test")
+    path.write_text(re.sub(r"(?m)^#SBATCH --output=.*$", "#SBATCH --output=/dev/null", text))
+    arrays = submit(path, 1500)
+    assert [a.n_workers for a in arrays] == [1001, 499]
+    assert len(queue()) == 1500
+
+
+def test_a_refused_job_is_one_line(
+    jobs: None, conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["executor=slurm", "executor.partition=nowhere"]
+    assert main(["submit", *grid(conf, tmp_path / "r"), *words]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("carps-like: sbatch refused") and "partition" in error
