@@ -234,6 +234,7 @@ class TableTask(Task):
             (objective.name, means(folder, table, column))
             for objective, column in zip(description.objectives, meta["columns"], strict=True)
         ]
+        self._last = [(name, column[-1]) for name, column in self._columns]
         self._seconds = means(folder, table, "cost")[0] if meta.get("cost") else None
         self._full = catalogue(folder)[table]["repetitions"]
         self._strict = meta.get("pool") == "strict"
@@ -253,9 +254,16 @@ class TableTask(Task):
             row, distance = self._index.of(config)
         if distance and self._strict:
             raise BadValue(f"{self.description.name!r} is a pool without the row {dict(config)}")
-        n = self._full if fidelity is None else int(fidelity)
-        values = {name: column.item(min(n, len(column)) - 1, row) for name, column in self._columns}
-        extra = {"nearest_row": row, "distance": distance} if distance else {}
+        if fidelity is None:
+            values = {name: column.item(row) for name, column in self._last}
+            n = self._full
+        else:
+            n = int(fidelity)
+            values = {
+                name: column.item(min(n, len(column)) - 1, row) for name, column in self._columns
+            }
+        if distance:
+            return Outcome(values, extra={"nearest_row": row, "distance": distance})
         if self._seconds is None:
-            return Outcome(values, extra=extra) if extra else values
-        return Outcome(values, self._seconds.item(row) * n / self._full, extra=extra)
+            return values
+        return Outcome(values, self._seconds.item(row) * n)
