@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import string
 import subprocess
@@ -166,6 +165,8 @@ def _environment(program: str) -> dict[str, str]:
 
 
 def _limit(mebibytes: int) -> None:
+    import resource  # POSIX alone; without it, programs still run unlimited
+
     resource.setrlimit(resource.RLIMIT_AS, (mebibytes << 20, mebibytes << 20))
 
 

@@ -147,7 +147,8 @@ def test_training_validation_and_test_rows_are_apart() -> None:
 
 @pytest.mark.parametrize("name", ["training-mlp-iris-mf", "control-cartpole-linear-mf"])
 def test_continuing_a_checkpoint_equals_training_in_one_go(name: str) -> None:
-    pytest.importorskip("torch" if "training" in name else "gymnasium")
+    for module in ("torch", "sklearn") if "training" in name else ("gymnasium",):
+        pytest.importorskip(module)
     task = carps_like.task(name)
     config = task.description.checker.default()
     straight = task.evaluate(config, 6, seed=3)
@@ -159,6 +160,7 @@ def test_continuing_a_checkpoint_equals_training_in_one_go(name: str) -> None:
 
 def test_a_checkpoint_is_continued_under_other_hyperparameters() -> None:
     pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
     task = carps_like.task("training-mlp-wine-mf")
     config = task.description.checker.default()
     part = task.evaluate(config, 2, seed=3)

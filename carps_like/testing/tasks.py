@@ -9,8 +9,8 @@ A collection of one's own is held to them with a few lines of pytest::
     def test_my_tasks(name, check):
         check(carps_like.task(name))
 
-Checks evaluate as often as fits into about a tenth of a second, by the ``evaluation_seconds`` that
-the task declares, but at least three times.
+Checks evaluate as often as fits into a twentieth of a second, by the ``evaluation_seconds`` that the
+task declares, but at least three times.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from carps_like.space import Param, Sampler, count
 from carps_like.trial import Result, Value
 
 SEED = 7
-_SECONDS = 0.1
+_SECONDS = 0.05
 _LEAK = 3 << 20  # bytes that a process may grow by without it counting as a leak
 
 
