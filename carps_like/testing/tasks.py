@@ -9,8 +9,8 @@ A collection of one's own is held to them with a few lines of pytest::
     def test_my_tasks(name, check):
         check(carps_like.task(name))
 
-Checks evaluate as often as fits into a twentieth of a second, by the ``evaluation_seconds`` that the
-task declares, but at least three times.
+Checks evaluate as often as fits into a twentieth of a second, by the ``evaluation_seconds`` that
+the task declares, but at least three times.
 """
 
 from __future__ import annotations
