@@ -86,6 +86,19 @@ class Nevergrad(Optimizer):
             warnings.simplefilter("ignore")
             self._optimizer.tell(candidate, loss, *extra)
 
+    def close(self) -> None:
+        """End the threads in which Nevergrad runs optimizers that have no ask and tell."""
+        inside = [self._optimizer]
+        while inside:
+            one = inside.pop()
+            thread = getattr(one, "_messaging_thread", None)
+            if thread is not None:
+                thread.stop()
+                thread._thread.join(timeout=5.0)
+            inner = getattr(one, "_optim", None)
+            inside += [inner] if inner is not None else []
+            inside += list(getattr(one, "optims", None) or [])
+
 
 class NevergradPlanned(Nevergrad):
     """Those that choose their method by dimension, types and number of trials: NGOpt and kin."""
