@@ -149,8 +149,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     seeds, trials = rows[0]["seeds"], rows[0]["trials"]
     mean = ranks(rows)
     lines = [
-        f"{len(rows)} variants, {seeds} seeds, {trials} trials ({trials / 5:g} full evaluations where",
-        "the optimizer chooses the fidelity). Rank: mean place among its kind, 0 best and 1 worst.",
+        f"{len(rows)} variants, {seeds} seeds, {trials} trials; {trials / 5:g} full evaluations",
+        "where the optimizer chooses the fidelity. Rank: mean place in its kind, 0 best, 1 worst.",
         "",
         "| variant | kind | rank | CPU ms per trial | first use s | memory MB | deterministic |",
         "|---|---|---|---|---|---|---|",
