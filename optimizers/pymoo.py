@@ -27,7 +27,6 @@ _SINGLE = {
     "ES": "algorithms.soo.nonconvex.es",
     "SRES": "algorithms.soo.nonconvex.sres",
     "ISRES": "algorithms.soo.nonconvex.isres",
-    "BRKGA": "algorithms.soo.nonconvex.brkga",
     "G3PCX": "algorithms.soo.nonconvex.g3pcx",
 }
 _MANY = {
@@ -109,7 +108,7 @@ def _violation(result: Result | None, worst: Any) -> Any:
 
 
 class Pymoo(_Pymoo):
-    """``algorithm``: GA, DE, PSO, CMAES, ES, SRES, ISRES, BRKGA or G3PCX, one objective."""
+    """``algorithm``: GA, DE, PSO, CMAES, ES, SRES, ISRES or G3PCX, one objective."""
 
     capabilities = Capabilities(min_dimension=2, learns=400)
     algorithms = _SINGLE
