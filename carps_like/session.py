@@ -24,12 +24,11 @@ from carps_like.plan import (
     make_plan,
     write_generation,
 )
-from carps_like.registry import variants
 from carps_like.results import Results, compact, load
 from carps_like.spec import Spec
 from carps_like.store import LOGS, Index
 from carps_like.trial import Status
-from carps_like.worker import execute, header_of
+from carps_like.worker import execute, foreign, header_of
 
 
 @dataclass
@@ -69,15 +68,8 @@ def use_data(folder: Any) -> None:
 
 
 def own_targets(plan: Plan) -> list[str]:
-    """``_target_``s of the user's own, which only this command line lets workers import."""
-    ours = {v.target for v in variants().values()}
-    named = (
-        str(part["_target_"])
-        for run in plan.runs
-        for part in (run.spec.optimizer, run.spec.task)
-        if "_target_" in part
-    )
-    return sorted(set(named) - ours)
+    """What only this command line lets workers import or install: see :func:`worker.foreign`."""
+    return sorted({name for run in plan.runs for name in foreign(run.spec)})
 
 
 def run_plan(

@@ -6,7 +6,8 @@
     tasks:
       - bbob-d02-f01-i01             # a name
       - "bbob-d05-*-i01"             # a glob
-      - "@bb-20"                     # a subset of `configs/subset`
+      - "@bb-dev"                    # part dev of configs/subset/bb.yaml
+      - "@./mine.yaml:dev"           # the same of a file of one's own
       - where: "dimension <= 5"      # a filter on the columns of `carps-like tasks --json`
         collection: yahpo            # with pattern, type, collection, min_dim, max_dim
     where: "not noisy"               # a filter on all of them
@@ -19,7 +20,6 @@
 from __future__ import annotations
 
 import fnmatch
-import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -149,17 +149,33 @@ def _passing(where: str, names: Iterable[str]) -> list[str]:
 
 
 def subset_names(name: str) -> Sequence[str]:
-    """The tasks of a stored subset, ``@name`` in a study.
+    """The tasks of ``@name``: ``bb-dev`` is part ``dev`` of the shipped ``configs/subset/bb.yaml``,
+    ``./mine.yaml:dev`` that part of a file of the user's own.
 
     Raises:
-        CarpsLikeError: there is no such subset; the message has the nearest one.
+        UnknownName: there is no such subset or part; the message has the nearest one.
+        MissingData, BadValue: the file is not there, or holds no subsets.
     """
-    try:
-        load = importlib.import_module("carps_like.analysis.subset").load_subset
-    except (ImportError, AttributeError):
-        raise BadRequest(f"'@{name}': this installation has no subsets") from None
-    loaded: Sequence[str] = load(name)
-    return loaded
+    from carps_like.analysis.subset import load
+
+    file, _, part = name.rpartition(":")
+    if file.endswith((".yaml", ".yml")):
+        return load(Path(file).expanduser()).part(part).tasks
+    known = {f"{path.stem}-{part}": path for path, part in _shipped_parts()}
+    if name not in known:
+        otherwise = (
+            f"there are {', '.join(known)}" if known else "or a file's part: @./mine.yaml:dev"
+        )
+        raise UnknownName("subset", name, known, otherwise)
+    path = known[name]
+    return load(path).part(name.removeprefix(f"{path.stem}-")).tasks
+
+
+def _shipped_parts() -> Iterator[tuple[Path, str]]:
+    from carps_like.analysis.subset import load
+
+    for path in sorted((Path(__file__).parent / "configs" / "subset").glob("*.yaml")):
+        yield from ((path, part) for part in load(path).parts)
 
 
 def study_seeds(seeds: Any) -> list[int]:
