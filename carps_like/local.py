@@ -21,7 +21,7 @@ from typing import Any
 
 from carps_like.errors import CarpsLikeError
 from carps_like.heartbeat import Beat
-from carps_like.limits import Broken, Warden, cgroup
+from carps_like.limits import Broken, Warden, cgroup, means
 from carps_like.log import AttemptLog, git_commit, new_attempt
 from carps_like.store import LOGS, Execution, Index
 from carps_like.trial import Status
@@ -113,6 +113,8 @@ class LocalExecutor:
             WorkersFailed: a worker reported an error that no other worker can go around.
             KeyboardInterrupt: after the workers have stopped; nothing finished is lost.
         """
+        if self._limited:
+            print(f"  {means()}", file=sys.stderr)
         try:
             self._slots += [self._start() for _ in range(self._n_workers)]
             while self._slots:

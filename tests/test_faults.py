@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -107,6 +108,25 @@ def test_two_hundred_random_kills_change_no_trajectory(
         assert retried == 0
     assert digests(out) == undisturbed
     print(f"{kills} kills, {starts} starts, {rounds} whole studies")
+
+
+def test_a_plan_and_the_status_know_what_is_running_now(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf = own_tasks(tmp_path / "conf", **{"own-slow": slow(0.3)})
+    words = ["--config-dir", str(conf), "-m", "optimizer=random", "task=own-slow"]
+    words += ["seed=range(0,3)", "budget.trials=200", f"results={tmp_path / 'r'}"]
+    with started("run", *words):
+        until(lambda: (tmp_path / "r" / "logs").exists() and trials_logged(tmp_path / "r") > 2)
+        capsys.readouterr()
+        assert main(["plan", *words, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["counts"] == {"running": 1, "new": 2}
+        assert main(["status", str(tmp_path / "r"), "--json"]) == 0
+        seen = json.loads(capsys.readouterr().out)
+        assert seen["counts"] == {"running": 1, "waiting": 2} and seen["workers"] == 1
+    assert main(["status", str(tmp_path / "r"), "--json"]) == 0
+    seen = json.loads(capsys.readouterr().out)
+    assert seen["counts"] == {"not finished": 1, "waiting": 2}
 
 
 def test_a_killed_main_process_takes_its_workers_along_and_the_same_command_goes_on(
