@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -27,6 +28,8 @@ carps-like: compare hyperparameter optimizers on benchmark tasks
   status      what a results folder holds, by state; --watch follows it
   report      one self-contained page: report RESULTS [-o FILE]
   compact     make runs.parquet and trials.parquet from the logs
+  env         environments of optimizers that need one: env list, env build neps, env remove neps
+  check       does an optimizer keep what it claims? check my_module:MyOptimizer [--quick]
 
 Each verb has --help. Exit codes: 0 all good, 1 some runs failed, 2 the request was wrong,
 130 interrupted (everything finished is kept).
@@ -99,6 +102,18 @@ def _compact(argv: Sequence[str]) -> int:
     return compact(argv)
 
 
+def _env(argv: Sequence[str]) -> int:
+    from carps_like.commands.adapters import env
+
+    return env(argv)
+
+
+def _check(argv: Sequence[str]) -> int:
+    from carps_like.commands.adapters import check
+
+    return check(argv)
+
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": _run,
     "plan": _plan,
@@ -111,6 +126,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "status": _status,
     "report": _report,
     "compact": _compact,
+    "env": _env,
+    "check": _check,
 }
 
 
@@ -125,6 +142,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"carps-like {__version__}")
         return OK
+    if args[0] in ("-sc", "--shell-completion"):  # how the script of `run -sc install=bash` asks
+        words = os.environ.get("COMP_LINE", "").split()
+        if words[1:2] != ["run"]:
+            print(*(VERBS if len(words) <= 2 else ()), sep="\n")
+            return OK
+        args.insert(0, "run")
     verb = VERBS.get(args[0])
     return guarded(lambda: verb(args[1:]) if verb else _unknown(args[0]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from ConfigSpace import (
     AndConjunction,
     BetaFloatHyperparameter,
@@ -105,7 +106,11 @@ def _param(h: Hyperparameter, parents: tuple[str, ...]) -> Param:
         return Param(h.name, "ordinal", choices=choices, default=default, parents=parents)
     prior = None
     if isinstance(h, NormalFloatHyperparameter | NormalIntegerHyperparameter):
-        prior = (float(h.mu), float(h.sigma))
+        deviation = float(h.sigma)
+        if h.log:  # on the log scale, as a share of the range
+            share = h._transformer.vectorize_size(np.float64(h.sigma))
+            deviation = float(share) * float(h.upper - h.lower)
+        prior = (float(h.mu), deviation)
     elif isinstance(h, BetaFloatHyperparameter | BetaIntegerHyperparameter):
         spread = float(h.upper - h.lower)
         a, b = float(h.alpha), float(h.beta)

@@ -39,6 +39,9 @@ TRIAL = (
 """Positions in a trial's line; ``more`` is null or a dict of what most trials do not have."""
 
 
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+
+
 class DiskFull(CarpsLikeError):
     """The log could not be written: disk full, folder read-only or gone."""
 
@@ -118,7 +121,7 @@ class AttemptLog:
                     more,
                 ),
                 default=str,
-                option=orjson.OPT_SERIALIZE_NUMPY,
+                option=_OPTIONS,
             )
         )
 
@@ -143,7 +146,7 @@ class AttemptLog:
         os.close(self._file)
 
     def _write(self, data: Mapping[str, Any]) -> None:
-        self._bytes(orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY))
+        self._bytes(orjson.dumps(data, option=_OPTIONS))
 
     def _bytes(self, line: bytes) -> None:
         data = line + b"\n"

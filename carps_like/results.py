@@ -88,6 +88,8 @@ def load(*paths: str | Path) -> Results:
     import pyarrow as pa
 
     folders = [Path(p) for p in paths]
+    if not folders:
+        raise BadResults("no results folder was given")
     check_results(folders)
     parts = [_load(folder) for folder in folders]
     if len(parts) == 1:
@@ -274,9 +276,8 @@ def _add_trials(columns: dict[str, list[Any]], e: Execution) -> None:
     columns["over_budget"].extend([bool(m.get("over_budget")) for m in more])
     columns["continues"].extend([m.get("continues") for m in more])
     columns["error"].extend([m.get("error") for m in more])
-    columns["info"].extend(
-        [orjson.dumps(m["info"]).decode() if "info" in m else None for m in more]
-    )
+    infos = [{**m.get("info", {}), **m.get("extra", {})} for m in more]
+    columns["info"].extend([orjson.dumps(info).decode() if info else None for info in infos])
     columns["constraints"].extend(
         [[float(c) for c in m["constraints"]] if "constraints" in m else None for m in more]
     )

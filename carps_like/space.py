@@ -35,7 +35,8 @@ class Param:
     log: bool = False
     choices: tuple[Value, ...] = ()  # categorical and ordinal; a constant has one
     default: Value = 0
-    prior: tuple[float, float] | None = None  # an expert's mean and standard deviation
+    prior: tuple[float, float] | None = None  # an expert's mean and standard deviation; the latter
+    # is a share of upper - lower where the scale is log
     weights: tuple[float, ...] | None = None  # an expert's probabilities of the choices
     parents: tuple[str, ...] = ()  # hyperparameters that decide whether it is active
 

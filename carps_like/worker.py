@@ -30,7 +30,7 @@ from carps_like.limits import tell_begin, tell_end
 from carps_like.live import Live
 from carps_like.log import AttemptLog, DiskFull, process_start
 from carps_like.plan import Assigned, claim, claimed, holders, read_generation
-from carps_like.registry import variants
+from carps_like.registry import collection_of, variants
 from carps_like.sandbox import Sandbox, become_subreaper, die_with_parent
 from carps_like.seeds import GlobalSeeds
 from carps_like.spec import Limits, Simulate, Spec, build_task_of, describe_task_of
@@ -338,7 +338,10 @@ def header_of(
     optima = [None if o.optimum is None else o.inside(o.optimum) for o in task.objectives]
     adapter = live.optimizer if live and live.optimizer else spec.variant.adapter
     environment = None if live and live.optimizer else spec.variant.environment
-    modules = (*(adapter.requires if environment is None else ()), *task.requires)
+    listed = "_target_" not in spec.task and (live is None or live.task is None)
+    family = collection_of(task.name).requires if listed else ()
+    own = adapter.requires if environment is None else ()
+    modules = dict.fromkeys((*own, *(task.requires or family)))
     return {
         "spec": spec.data(),
         "round": round_,

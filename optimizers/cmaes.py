@@ -108,6 +108,9 @@ class WarmStarted(_OneBox):
     ) -> None:
         from cmaes import get_warm_start_mgd
 
+        gamma = options.get("gamma", 0.1)  # the part of them that is good enough
+        if n_startup_trials * gamma < 1:
+            raise BadValue(f"gamma={gamma} of {n_startup_trials} startup trials is none of them")
         super().__init__(task, seed)
         self._startup, self._seed, self._options = n_startup_trials, seed, options
         self._rng = np.random.default_rng(seed)

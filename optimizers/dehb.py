@@ -10,7 +10,6 @@ import shutil
 import tempfile
 from typing import Any
 
-from carps_like.configspace import without_priors
 from carps_like.description import TaskDescription
 from carps_like.interface import Capabilities, Optimizer
 from carps_like.optimizers._common import Lineage, construct
@@ -29,6 +28,8 @@ class Dehb(Optimizer):
 
     def __init__(self, task: TaskDescription, seed: int, **options: Any) -> None:
         from dehb import DEHB
+
+        from carps_like.configspace import without_priors
 
         fidelity = task.fidelity
         assert fidelity is not None  # the capabilities say so

@@ -98,3 +98,9 @@ class Flaml(Optimizer):
         told = {"value": result.value, "config": found, "time_total_s": result.cost}
         told |= {f"config/{k}": v for k, v in found.items()}
         self._searcher.on_trial_complete(name, told)
+
+
+class FlamlRandom(Flaml):
+    """FLAML's random search."""
+
+    capabilities = Capabilities(global_seeds=True, learns=None)

@@ -20,6 +20,7 @@ class _Job:
     """What the model reads of a finished evaluation."""
 
     def __init__(self, config: dict[str, Value], budget: float, loss: float | None) -> None:
+        self.id = (0, 0, 0)  # only for its log
         self.kwargs = {"config": config, "budget": budget}
         self.result = None if loss is None else {"loss": loss}
         self.exception = None if loss is not None else "failed"
@@ -30,7 +31,9 @@ class Bohb(Hyperband):
     ``random_fraction``, ``bandwidth_factor``, ``min_bandwidth``.
     """
 
-    capabilities = Capabilities(fidelity="needs", conditions="native", global_seeds=True)
+    capabilities = Capabilities(
+        fidelity="needs", conditions="native", ordinal=False, global_seeds=True
+    )
     requires = ("hpbandster",)
 
     def __init__(self, task: TaskDescription, seed: int, eta: float = 3, **options: Any) -> None:

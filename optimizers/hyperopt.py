@@ -2,7 +2,7 @@
 
 Inactive hyperparameters are taken out of a suggestion before hyperopt's book-keeping sees it,
 which is how it stores a branch of ``hp.choice`` that was not taken. A forbidden suggestion is
-drawn again with another seed.
+drawn again with another seed, and after ``PATIENCE`` of them at random.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from carps_like.description import TaskDescription
 from carps_like.errors import BadValue, did_you_mean
 from carps_like.interface import Capabilities, Optimizer
-from carps_like.optimizers._common import TRIES, checked, no_legal
+from carps_like.optimizers._common import PATIENCE, TRIES, checked, no_legal
 from carps_like.space import Cube, Param
 from carps_like.trial import Result, Trial, Value
 
@@ -65,6 +65,7 @@ class Hyperopt(Optimizer):
             )
         suggest = getattr(hyperopt, algorithm).suggest
         self._suggest = partial(suggest, **checked(suggest, options))
+        self._rand = hyperopt.rand.suggest
         self._cube = Cube(task.checker)
         space = {p.name: expression(p) for p in self._cube.params}
         self._domain = hyperopt.Domain(lambda config: 0.0, space)
@@ -73,10 +74,11 @@ class Hyperopt(Optimizer):
         self._done, self._failed = hyperopt.JOB_STATE_DONE, hyperopt.STATUS_FAIL
 
     def ask(self) -> Trial:
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             ids = self._trials.new_trial_ids(1)
             seed = int(self._rng.integers(2**31 - 1))
-            doc = self._suggest(ids, self._domain, self._trials, seed)[0]
+            suggest = self._suggest if attempt < PATIENCE else self._rand
+            doc = suggest(ids, self._domain, self._trials, seed)[0]
             vals = doc["misc"]["vals"]
             config = self._cube.complete(
                 {p.name: value(p, vals[p.name][0]) for p in self._cube.params}
@@ -97,3 +99,9 @@ class Hyperopt(Optimizer):
         doc["result"] = {"status": status, "loss": result.value if result.ok else None}
         doc["state"] = self._done
         self._trials.refresh()
+
+
+class HyperoptRandom(Hyperopt):
+    """``rand``: independent samples, whatever was told."""
+
+    capabilities = Capabilities(conditions="native", learns=None)

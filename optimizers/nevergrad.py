@@ -41,7 +41,7 @@ def value(param: Param, x: Any) -> Value:
 class Nevergrad(Optimizer):
     """``optimizer`` is a name of ``nevergrad.optimizers.registry``."""
 
-    capabilities = Capabilities()
+    capabilities = Capabilities(global_seeds=True)
     requires = ("nevergrad",)
     extra = "nevergrad"
 
@@ -90,10 +90,10 @@ class Nevergrad(Optimizer):
 class NevergradPlanned(Nevergrad):
     """Those that choose their method by dimension, types and number of trials: NGOpt and kin."""
 
-    capabilities = Capabilities(needs_trials=True)
+    capabilities = Capabilities(needs_trials=True, global_seeds=True)
 
 
 class NevergradMany(Nevergrad):
     """Several objectives: Nevergrad tells its optimizers a hypervolume-based loss."""
 
-    capabilities = Capabilities(multi_objective=True, single_objective=False)
+    capabilities = Capabilities(multi_objective=True, single_objective=False, global_seeds=True)

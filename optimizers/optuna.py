@@ -17,7 +17,7 @@ from carps_like.optimizers._common import PATIENCE, TRIES, construct, no_legal, 
 from carps_like.space import Checker, Param, Sampler
 from carps_like.trial import Configuration, Result, Trial, Value
 
-_ANY = Capabilities(multi_objective=True, conditions="native")
+_ANY = Capabilities(multi_objective=True, conditions="native", learns=None)
 _CONSTRAINED = Capabilities(multi_objective=True, conditions="native", constraints=True)
 
 
@@ -177,5 +177,7 @@ class Random(_Optuna):
 class BruteForce(_Optuna):
     """Every configuration of a finite space once, in random order."""
 
-    capabilities = Capabilities(multi_objective=True, conditions="native", continuous=False)
+    capabilities = Capabilities(
+        multi_objective=True, conditions="native", continuous=False, learns=None
+    )
     sampler = "BruteForceSampler"

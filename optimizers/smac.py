@@ -15,7 +15,6 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar
 
-from carps_like.configspace import without_priors
 from carps_like.description import TaskDescription
 from carps_like.errors import BadValue, did_you_mean
 from carps_like.interface import Capabilities, Exhausted, Optimizer
@@ -40,6 +39,8 @@ def smac_space(task: TaskDescription, priors: bool) -> Any:
     A constant on which others are conditional becomes a choice of one: ConfigSpace loses such
     children when it deactivates what is inactive.
     """
+    from carps_like.configspace import without_priors
+
     space = deepcopy(task.space) if priors else without_priors(task.space)
     parents = {name for p in task.checker.params for name in p.parents}
     if not any(p.kind == "constant" and p.name in parents for p in task.checker.params):

@@ -187,7 +187,7 @@ NETWORK = (
     real("momentum", 0.0, 0.99, default=0.9),
     real("weight_decay", 1e-6, 1e-1, log=True, default=1e-4),
     real("dropout", 0.0, 0.8, default=0.1),
-    whole("batch_size", 8, 256, log=True, default=32),
+    whole("batch_size", 32, 256, log=True, default=64),
 )
 
 
@@ -410,7 +410,9 @@ class Training(Collection):
             kind="training",
             noisy=network or timed or LEARNERS[learner].seeded,
             stateful=network,
-            evaluation_seconds=0.3 if network else _SECONDS.get(learner, 0.01),
+            evaluation_seconds={"mlp": 0.4, "cnn": 1.0}[learner]
+            if network
+            else _SECONDS.get(learner, 0.01),
             unit_cost=None if timed else 1.0,
             budget=Budget(trials=5 * n, evaluations=n)
             if rest[-1].endswith("mf")

@@ -468,9 +468,7 @@ def test_states_are_made_again_where_a_cut_run_needs_them(
         Training.evaluated.clear()
         again = drive(tmp_path / f"cut-{cut}", lines[:cut])
         assert again.drop(columns=WALL).equals(whole.drop(columns=WALL))
-        needed = {1: [1.0], 2: [1.0, 2.0], 3: [1.0, 2.0, 3.0], 4: [1.0, 2.0, 3.0], 5: [2.0]}.get(
-            cut, []
-        )
+        parents = {1: [1.0], 2: [1.0, 2.0], 3: [1.0, 2.0, 3.0], 4: [1.0, 2.0, 3.0], 5: [2.0]}
         rest = [t.config["x"] for t in CHAIN[cut:]]
         assert sorted(Training.evaluated) == sorted(rest + parents.get(cut, []))
     assert Training.evaluated == []  # nothing is made again that nobody needs

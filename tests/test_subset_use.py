@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -86,12 +88,12 @@ def test_one_spanning_optimizer_gives_a_selection_too():
 
 
 def test_bad_results_give_one_line_that_names_the_thing():
-    with pytest.raises(UnknownName, match="'opt1'.*did you mean"):
+    with pytest.raises(UnknownName, match=r"'opt1'.*did you mean"):
         subset.points(FRAME, ["opt1"])
-    with pytest.raises(UnknownName, match="one of log regret, rank, quantile|did you mean"):
+    with pytest.raises(UnknownName, match=r"one of log regret, rank, quantile|did you mean"):
         subset.points(FRAME, SPANNING, scale="log")
     lacking = FRAME[~((FRAME["optimizer"] == "opt07") & (FRAME["task"] == "task05"))]
-    with pytest.raises(BadValue, match="'opt07' has no successful run on 1 of 40.*'task05'"):
+    with pytest.raises(BadValue, match=r"'opt07' has no successful run on 1 of 40.*'task05'"):
         subset.points(lacking, SPANNING)
     assert len(subset.points(lacking, SPANNING, missing="drop")) == 39
     with pytest.raises(BadValue, match=r"budget 9 was not reached by 360 of 360 runs: opt00 on"):
@@ -119,6 +121,29 @@ def test_a_subset_file_keeps_every_fact(tmp_path):
     assert "gap" in selections[0].describe() or "optimal" in selections[0].describe()
     with pytest.raises(UnknownName, match="dev"):
         read.part("devv")
+
+
+def test_reading_a_file_needs_no_numba_and_selecting_says_how_to_get_it(tmp_path):
+    made, _ = subset.make(FRAME, 3, optimizers=SPANNING, evaluations=100, prove=0)
+    path = subset.save(made, tmp_path / "s.yaml")
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "from carps_like.analysis import subset\n"
+        f"print(len(subset.load({str(path)!r}).tasks))\n"
+        "from carps_like.errors import MissingLibrary\n"
+        "try: subset.select([[0.5]], 1)\n"
+        "except MissingLibrary as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "3",
+        "subset selection needs numba: pip install 'carps-like[subset]'",
+    ]
+
+
+def test_every_public_name_of_the_package_resolves():
+    assert all(getattr(subset, name) is not None for name in subset.__all__)
+    assert set(subset.__all__) == set(subset._HOME)
 
 
 def test_other_methods_write_the_same_file(tmp_path):
@@ -155,7 +180,7 @@ def test_a_repeated_task_and_a_missing_file_are_named(tmp_path):
     path = subset.save(dataclasses.replace(made, parts={"subset": twice}), tmp_path / "s.yaml")
     with pytest.raises(BadValue, match="more than once"):
         subset.load(path)
-    with pytest.raises(MissingData, match="none.yaml"):
+    with pytest.raises(MissingData, match=r"none\.yaml"):
         subset.load(tmp_path / "none.yaml")
 
 

@@ -61,17 +61,18 @@ def projections(points: pd.DataFrame, selection: Selection) -> Figure:
 
 
 def search_progress(selection: Selection) -> Figure:
-    """Discrepancy of the best subset over the CPU time of the search, then the proved bound."""
+    """Discrepancy of the best subset over CPU time: the search, then the bound of the proof."""
     figure, panel = plt.subplots(figsize=(6, 3.6), layout="constrained")
     seconds = [max(row[0], 1e-3) for row in selection.history]
     best = [row[2] for row in selection.history]
-    bounds = [(spent, bound) for spent, bound in selection.bounds if spent > 0]
-    end = max([seconds[-1], *(spent for spent, _ in bounds)])
+    bounds = [(seconds[-1] + spent, bound) for spent, bound in selection.bounds]
+    end = 1.5 * (bounds[-1][0] if bounds else seconds[-1])
     panel.step([*seconds, end], [*best, selection.value], where="post", color=CHOSEN, label="best")
     if bounds:
+        bounds.append((end, selection.lower_bound))
         panel.step(*zip(*bounds, strict=True), where="post", color=BOX, label="lower bound")
-    panel.set(xscale="log", xlabel="CPU time of search, of proof [s]", ylabel="star discrepancy")
-    panel.set_title(selection.describe(), fontsize=8, wrap=True)
+    panel.set(xscale="log", xlabel="CPU time of search and proof [s]", ylabel="star discrepancy")
+    panel.set_title(selection.describe().replace(" target), ", " target)\n"), fontsize=9)
     panel.legend(frameon=False)
     return figure
 

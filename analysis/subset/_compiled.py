@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _digest() -> str:
     """Names the state of all compiled modules: numba itself only looks at a function's own file,
     and would go on using old machine code of the functions that it calls."""
-    sources = sorted(Path(__file__).parent.glob("_*.py"))
+    sources = sorted(Path(__file__).parent.glob("_[a-z]*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 
 

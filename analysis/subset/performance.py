@@ -77,29 +77,38 @@ def points(
     """
     if scale not in SCALES:
         raise UnknownName("scale", str(scale), SCALES, f"one of {', '.join(SCALES)}")
+    table = log_regret(results, optimizers, budget, missing)
+    scaled = table.apply(lambda column: scale_column(column, scale))
+    scaled.attrs = {"optimizers": list(table.columns), "budget": budget, "scale": scale}
+    return scaled
+
+
+def log_regret(
+    results: HasTrials | pd.DataFrame,
+    optimizers: Sequence[str] | None = None,
+    budget: float | None = None,
+    missing: Literal["raise", "drop"] = "raise",
+) -> pd.DataFrame:
+    """log10(max(regret, 1e-8)) of ``points``, before its columns are scaled: columns compare."""
     table = values(results, optimizers, budget, missing)
     frame = _frame(results)
     ok = frame if "status" not in frame else frame[frame["status"] == "ok"]
     extremes = ok.groupby("task", observed=True)["value"].agg(["min", "max"]).loc[table.index]
     span = (extremes["max"] - extremes["min"]).to_numpy()
     regret = table.sub(extremes["min"], axis=0).div(np.where(span > 0, span, 1.0), axis=0)
-    scaled = regret.apply(lambda column: scale_column(column, scale))
-    scaled.attrs = {"optimizers": list(table.columns), "budget": budget, "scale": scale}
-    return scaled
+    return regret.clip(lower=LEAST_REGRET).apply(np.log10)
 
 
-def scale_column(regret: pd.Series, scale: Scale) -> pd.Series:
-    """One column of regrets on ``scale``, see ``points``; 0.5 throughout if it is constant."""
-    if regret.nunique() == 1:
-        return pd.Series(0.5, index=regret.index)
-    n = len(regret)
+def scale_column(logs: pd.Series[float], scale: Scale) -> pd.Series[float]:
+    """One column of log regrets on ``scale``, see ``points``; 0.5 throughout if it is constant."""
+    if logs.nunique() == 1:
+        return pd.Series(0.5, index=logs.index)
+    n = len(logs)
     if scale == "rank":
-        return (regret.rank(method="average") - 0.5) / n
+        return (logs.rank(method="average") - 0.5) / n
     if scale == "quantile":
-        return (regret.rank(method="average") - 1.0) / (n - 1)
-    logs = np.log10(regret.clip(lower=LEAST_REGRET))
-    span = logs.max() - logs.min()
-    return (logs - logs.min()) / span if span > 0 else pd.Series(0.5, index=regret.index)
+        return (logs.rank(method="average") - 1.0) / (n - 1)
+    return (logs - logs.min()) / (logs.max() - logs.min())
 
 
 def _frame(results: HasTrials | pd.DataFrame) -> pd.DataFrame:

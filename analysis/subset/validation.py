@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,9 +10,6 @@ from scipy import stats
 
 from carps_like.analysis.subset.methods import METHODS, Method, choose
 from carps_like.errors import BadValue, UnknownName
-
-# tells, for each pair of optimizers, what a study on these tasks would conclude
-Verdicts = Callable[[Sequence[str]], Mapping[tuple[str, str], object]]
 
 
 def mean_ranks(values: pd.DataFrame, tasks: Sequence[str] | None = None) -> pd.Series:
@@ -130,33 +127,6 @@ def leave_one_out(
                     "rank_subset": mean,
                 }
             )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def surviving_conclusions(
-    verdicts: Verdicts, tasks: Sequence[str], subsets: Mapping[int, Sequence[Sequence[str]]]
-) -> pd.DataFrame:
-    """Share of pairwise conclusions on the full set that subsets of each size repeat.
-
-    ``verdicts``: from task names to a conclusion per pair of optimizers (for example "better",
-    "worse" or "no difference" from the contrasts of a mixed model). ``subsets``: per size the
-    subsets to try. Returns columns k, share (mean over the subsets), lowest, n_subsets, n_pairs.
-    """
-    full = dict(verdicts(tasks))
-    if not full:
-        raise BadValue("verdicts gave no pair of optimizers on the full set")
-    rows = []
-    for k, tried in sorted(subsets.items()):
-        shares = []
-        for subset in tried:
-            found = verdicts(subset)
-            shares.append(float(np.mean([found.get(pair) == full[pair] for pair in full])))
-        rows.append(
-            {
-                "k": k, "share": float(np.mean(shares)), "lowest": min(shares),
-                "n_subsets": len(shares), "n_pairs": len(full),
-            }
-        )  # fmt: skip
     return pd.DataFrame(rows)
 
 

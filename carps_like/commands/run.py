@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
 from argparse import Namespace
@@ -63,6 +65,9 @@ def _hydra(argv: Sequence[str], args: Namespace) -> int:
     GlobalHydra.instance().clear()
     register()
     sys.argv = ["carps-like run", *argv]
+    if args.shell_completion:
+        sys.argv[0] = "carps-like"  # what the shell completes; the verb is no override
+        _drop_verb()
     entry = hydra.main(config_path=CONFIGS, config_name="run", version_base="1.3")(_job)
     try:
         entry()
@@ -71,6 +76,16 @@ def _hydra(argv: Sequence[str], args: Namespace) -> int:
     except ValueError as error:  # flags that exclude each other
         raise BadRequest(str(error).splitlines()[0]) from None
     return OK
+
+
+def _drop_verb() -> None:
+    """Turn the line that is being completed into one that Hydra knows: without ``run``."""
+    line = os.environ.get("COMP_LINE", "")
+    shorter = re.sub(r"^(\s*\S+)\s+run\b", r"\1", line)
+    os.environ["COMP_LINE"] = shorter
+    point = os.environ.get("COMP_POINT", "")
+    if point.isdigit():
+        os.environ["COMP_POINT"] = str(int(point) - len(line) + len(shorter))
 
 
 def _job(config: Any) -> None:

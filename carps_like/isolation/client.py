@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar
@@ -104,7 +105,8 @@ class Server:
             return
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):
+                    pipe.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -121,6 +123,8 @@ def server_of(environment: Environment) -> Server:
     server = _servers.get(environment)
     if server is not None and server.pid == os.getpid() and server.alive:
         return server
+    if server is not None:
+        server.end()
     _servers[environment] = Server(environment)
     return _servers[environment]
 

@@ -1,1 +1,10 @@
-"""Checks that adapters of this project and of others must pass."""
+"""Checks that optimizers and tasks of this project and of others must pass.
+
+``carps-like check my_module:MyOptimizer`` runs them from the command line. See docs/optimizers.md.
+"""
+
+from __future__ import annotations
+
+from carps_like.testing.conformance import QUICK, Check, Effort, check_optimizer, checks_for
+
+__all__ = ["QUICK", "Check", "Effort", "check_optimizer", "checks_for"]

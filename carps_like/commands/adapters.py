@@ -1,0 +1,93 @@
+"""``carps-like env`` and ``carps-like check``: what adapters need, and whether they keep it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from carps_like.errors import BadValue, UnknownName
+from carps_like.registry import variant, variants
+
+if TYPE_CHECKING:
+    from carps_like.isolation.environment import Environment
+    from carps_like.variants import Variant
+
+
+def environments() -> dict[str, Environment]:
+    """Name -> environment of the variants that have one."""
+    found = {}
+    for one in variants().values():
+        if one.environment is not None:
+            found[one.environment.name] = one.environment
+    return found
+
+
+def env(argv: Sequence[str]) -> int:
+    """List, build or remove environments; exit code 2 for a name that none has."""
+    parser = argparse.ArgumentParser("carps-like env", description=env.__doc__)
+    parser.add_argument("action", choices=("list", "build", "remove"))
+    parser.add_argument("names", nargs="*", help="of environments or of optimizers; all")
+    given = parser.parse_args(argv)
+    known = environments()
+    if given.action == "list":
+        for name, one in known.items():
+            state = str(one.folder) if one.ready else "not built"
+            print(f"{name:24s} {' '.join(one.requirements):60s} {state}")
+        return 0
+    names = list(known) if given.names == ["all"] else given.names
+    if not names:
+        raise BadValue(f"carps-like env {given.action} needs a name: {', '.join(known)}, or all")
+    for name in names:
+        one = _named(name, known)
+        if given.action == "build":
+            print(one.build(lambda line: print(line, file=sys.stderr)).parent.parent)
+        else:
+            print(f"{one.folder} {'removed' if one.remove() else 'was not there'}")
+    return 0
+
+
+def _named(name: str, known: dict[str, Environment]) -> Environment:
+    if name in known:
+        return known[name]
+    owner = variants().get(name)
+    if owner is not None and owner.environment is not None:
+        return owner.environment
+    if owner is not None:
+        raise BadValue(f"optimizer {name!r} needs no environment of its own")
+    raise UnknownName("environment", name, known, f"there are {', '.join(known)}")
+
+
+def check(argv: Sequence[str]) -> int:
+    """Run the conformance suite on an optimizer: a variant's name, or ``module:Class`` (the
+    module may stand in the current folder). Exit code 1 if a check fails.
+    """
+    parser = argparse.ArgumentParser("carps-like check", description=check.__doc__)
+    parser.add_argument("optimizer", help="a variant's name, or my_module:MyOptimizer")
+    parser.add_argument("--quick", action="store_true", help="fewer trials, no statistics")
+    given = parser.parse_args(argv)
+    from carps_like.testing import QUICK, Check, Effort, check_optimizer
+
+    def report(one: Check, problem: str) -> None:
+        print(f"{'FAILED' if problem else 'ok':7s} {one}{': ' + problem if problem else ''}")
+
+    chosen = _chosen(given.optimizer)
+    missing = chosen.missing()
+    if missing is not None:
+        raise missing
+    failed = check_optimizer(chosen, QUICK if given.quick else Effort(), report)
+    print(f"{given.optimizer}: {f'{len(failed)} checks failed' if failed else 'all checks passed'}")
+    return 1 if failed else 0
+
+
+def _chosen(text: str) -> Variant:
+    if ":" not in text:
+        return variant(text)
+    from carps_like.variants import Variant
+
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    return Variant(text, text.replace(":", "."))

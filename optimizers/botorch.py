@@ -1,0 +1,431 @@
+"""Bayesian optimization with BoTorch (Balandat et al., 2020): a loop of our own around its parts.
+
+BoTorch has no optimizer; this is the loop of its tutorials, on the unit cube of the space, in
+double precision: a scrambled Sobol design of 2d + 2 points (at most ``n_initial``), a GP with its
+default priors on standardised values, and one point per ask by ``optimize_acqf``. Open trials
+enter as ``X_pending``. Trials that failed are left out. Proposals that clauses forbid give way to
+the best legal ones of a random sample. Constraint values get a GP each.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+
+from carps_like.description import TaskDescription
+from carps_like.errors import BadValue, did_you_mean
+from carps_like.interface import Capabilities, Optimizer
+from carps_like.optimizers._common import TRIES, no_legal
+from carps_like.space import Cube
+from carps_like.trial import Result, Trial, Value
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class _BoTorch(Optimizer):
+    """Design, data, and proposals; subclasses name their acquisitions.
+
+    Args:
+        n_initial: size of the Sobol design.
+        num_restarts, raw_samples: of ``optimize_acqf``, 10 and 512 as in the tutorials.
+    """
+
+    requires: ClassVar[tuple[str, ...]] = ("botorch", "torch")
+    extra = "botorch"
+
+    def __init__(
+        self,
+        task: TaskDescription,
+        seed: int,
+        acquisition: str,
+        n_initial: int | None = None,
+        num_restarts: int = 10,
+        raw_samples: int = 512,
+    ) -> None:
+        from scipy.stats import qmc
+
+        self._acquisition = self._known(acquisition)
+        self._cube = Cube(task.checker)
+        self._rng = np.random.default_rng(seed)
+        self._sobol = qmc.Sobol(self._cube.dimension, rng=self._rng)
+        self._initial = n_initial or 2 * self._cube.dimension + 2
+        self._restarts, self._raw = num_restarts, raw_samples
+        self._x: list[Array] = []
+        self._y: list[tuple[float, ...]] = []
+        self._c: list[tuple[float, ...]] = []
+        self._constrained = bool(task.constraints) and self.capabilities.constraints
+        self._reference = task.reference_point
+        self._open: dict[int, Array] = {}
+        self._asked = 0
+
+    acquisitions: ClassVar[tuple[str, ...]] = ()
+
+    def _known(self, acquisition: str) -> str:
+        if acquisition not in self.acquisitions:
+            known = ", ".join(self.acquisitions)
+            hint = did_you_mean(acquisition, self.acquisitions, f"there are {known}")
+            raise BadValue(f"no acquisition {acquisition!r}{hint}")
+        return acquisition
+
+    def ask(self) -> Trial:
+        designed = self._asked < self._initial or len(self._y) < 2
+        config, x = self._designed() if designed else self._modelled()
+        self._open[self._asked] = x
+        self._asked += 1
+        return Trial(config, tag=(self._asked - 1, x))
+
+    def _designed(self) -> tuple[dict[str, Value], Array]:
+        for _ in range(TRIES):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # one point at a time is no power of two
+                x = self._sobol.random(1)[0]
+            config = self._cube.config(x.tolist())
+            if not self._cube.checker.forbidden(config):
+                return config, self._cube.point(config)
+        raise no_legal(self._cube.checker.where)
+
+    def _modelled(self) -> tuple[dict[str, Value], Array]:
+        import torch
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of fits that stop early
+            acquisition = self._built()
+            x = self._best(acquisition)
+            config = self._cube.config(x.tolist())
+            if not self._cube.checker.forbidden(config):
+                return config, self._cube.point(config)
+            found = [(c, p) for c, p in (self._designed() for _ in range(64))]
+            points = torch.tensor(np.array([p for _, p in found])).unsqueeze(1)
+            with torch.no_grad():
+                return found[int(acquisition(points).argmax())]
+
+    def _best(self, acquisition: Any) -> Array:
+        from botorch.optim import optimize_acqf
+
+        candidate, _ = optimize_acqf(
+            acquisition,
+            bounds=self._bounds(),
+            q=1,
+            num_restarts=self._restarts,
+            raw_samples=self._raw,
+        )
+        found: Array = candidate.squeeze(0).detach().numpy()
+        return found
+
+    def _bounds(self) -> Any:
+        import torch
+
+        d = self._cube.dimension
+        return torch.stack([torch.zeros(d), torch.ones(d)]).double()
+
+    def _data(self) -> tuple[Any, Any]:
+        """Points, and negated values: BoTorch maximises. Constraint values come after."""
+        import torch
+
+        y = -np.array(self._y)
+        if self._constrained:
+            y = np.hstack([y, np.array(self._c)])
+        return torch.tensor(np.array(self._x)), torch.tensor(y)
+
+    def _model(self, x: Any, y: Any) -> Any:
+        from botorch.fit import fit_gpytorch_mll
+        from botorch.models import ModelListGP, SingleTaskGP
+        from botorch.models.transforms import Standardize
+        from gpytorch.mlls import ExactMarginalLogLikelihood, SumMarginalLogLikelihood
+
+        parts = [
+            SingleTaskGP(x, y[:, i : i + 1], outcome_transform=Standardize(m=1))
+            for i in range(y.shape[1])
+        ]
+        if len(parts) == 1:
+            fit_gpytorch_mll(ExactMarginalLogLikelihood(parts[0].likelihood, parts[0]))
+            return parts[0]
+        model = ModelListGP(*parts)
+        fit_gpytorch_mll(SumMarginalLogLikelihood(model.likelihood, model))
+        return model
+
+    def _pending(self) -> Any:
+        import torch
+
+        return torch.tensor(np.array(list(self._open.values()))) if self._open else None
+
+    def _limits(self, n_objectives: int) -> list[Any] | None:
+        """Constraints as functions of a sample of the outcomes; satisfied below 0."""
+        if not self._constrained:
+            return None
+        return [lambda z, i=i: z[..., n_objectives + i] for i in range(len(self._c[0]))]
+
+    def _built(self) -> Any:
+        """The acquisition function on a fitted model."""
+        raise NotImplementedError
+
+    def tell(self, trial: Trial, result: Result) -> None:
+        number, x = trial.tag
+        del self._open[number]
+        if result.ok:
+            self._x.append(x)
+            self._y.append(result.values)
+            self._c.append(result.constraints)
+
+
+class BoTorch(_BoTorch):
+    """One objective. ``acquisition``: logei (log expected improvement, Ament et al., 2023; its
+    Monte Carlo form while trials are open or with constraints), qlognei (noisy), ucb.
+    """
+
+    capabilities = Capabilities(constraints=True, global_seeds=True)
+    acquisitions: ClassVar[tuple[str, ...]] = ("logei", "qlognei", "ucb")
+
+    def _built(self) -> Any:
+        from botorch.acquisition import (
+            LogExpectedImprovement,
+            qLogExpectedImprovement,
+            qLogNoisyExpectedImprovement,
+            qUpperConfidenceBound,
+        )
+        from botorch.acquisition.objective import GenericMCObjective
+
+        x, y = self._data()
+        model, pending = self._model(x, y), self._pending()
+        more: dict[str, Any] = {"X_pending": pending}
+        if self._constrained:
+            more["objective"] = GenericMCObjective(lambda z, X=None: z[..., 0])
+        if self._acquisition == "ucb":
+            return qUpperConfidenceBound(model, beta=4.0, **more)
+        if self._constrained:
+            more["constraints"] = self._limits(1)
+        if self._acquisition == "qlognei":
+            return qLogNoisyExpectedImprovement(model, x, prune_baseline=True, **more)
+        feasible = [all(c <= 0 for c in limits) for limits in self._c]
+        values = [v for v, ok in zip(y[:, 0].tolist(), feasible, strict=True) if ok]
+        best = max(values) if values else float(y[:, 0].min())
+        if pending is None and not self._constrained:
+            return LogExpectedImprovement(model, best)
+        return qLogExpectedImprovement(model, best, **more)
+
+
+class Saas(BoTorch):
+    """SAASBO (Eriksson and Jankowiak, 2021): a fully Bayesian GP by MCMC. Seconds per ask."""
+
+    capabilities = Capabilities(global_seeds=True)
+    requires: ClassVar[tuple[str, ...]] = ("botorch", "torch", "numpyro")
+    acquisitions: ClassVar[tuple[str, ...]] = ("logei", "qlognei")
+
+    def _model(self, x: Any, y: Any) -> Any:
+        from botorch.fit import fit_fully_bayesian_model_nuts
+        from botorch.models.fully_bayesian import SaasFullyBayesianSingleTaskGP
+        from botorch.models.transforms import Standardize
+
+        model = SaasFullyBayesianSingleTaskGP(x, y, outcome_transform=Standardize(m=1))
+        fit_fully_bayesian_model_nuts(model, disable_progbar=True)
+        return model
+
+
+class Turbo(BoTorch):
+    """TuRBO-1 (Eriksson et al., 2019): Thompson sampling or log EI in a trust region around the
+    incumbent, which doubles after ``successes`` in a row and halves after as many failures as
+    there are dimensions (at least 4), and begins anew below 0.5^7.
+    """
+
+    capabilities = Capabilities(global_seeds=True)
+    acquisitions: ClassVar[tuple[str, ...]] = ("logei",)
+
+    def __init__(
+        self, task: TaskDescription, seed: int, acquisition: str = "logei", successes: int = 3,
+        **options: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(task, seed, acquisition, **options)
+        self._successes = successes
+        self._failures = max(4, self._cube.dimension)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._length, self._good, self._bad = 0.8, 0, 0
+        self._first, self._start = len(self._x), self._asked
+
+    def ask(self) -> Trial:
+        if self._length < 0.5**7:
+            self._begin()
+        designed = self._asked - self._start < self._initial or len(self._y) - self._first < 2
+        config, x = self._designed() if designed else self._modelled()
+        self._open[self._asked] = x
+        self._asked += 1
+        return Trial(config, tag=(self._asked - 1, x))
+
+    def _data(self) -> tuple[Any, Any]:
+        x, y = super()._data()
+        return x[self._first :], y[self._first :]
+
+    def _model(self, x: Any, y: Any) -> Any:
+        self._center = x[int(y[:, 0].argmax())]
+        self._fitted = super()._model(x, y)
+        return self._fitted
+
+    def _bounds(self) -> Any:
+        import torch
+
+        scales = getattr(self._fitted.covar_module, "base_kernel", self._fitted.covar_module)
+        weights = scales.lengthscale.detach().squeeze()
+        weights = weights / weights.mean()
+        weights = weights / torch.prod(weights.pow(1.0 / len(weights)))
+        half = weights * self._length / 2
+        return torch.stack([self._center - half, self._center + half]).clamp(0.0, 1.0)
+
+    def tell(self, trial: Trial, result: Result) -> None:
+        before = min((v[0] for v in self._y[self._first :]), default=np.inf)
+        modelled = len(self._y) - self._first >= self._initial
+        super().tell(trial, result)
+        if not modelled:
+            return
+        better = result.ok and result.value < before - 1e-3 * abs(before)
+        self._good, self._bad = (self._good + 1, 0) if better else (0, self._bad + 1)
+        if self._good >= self._successes:
+            self._length, self._good = min(1.6, 2.0 * self._length), 0
+        elif self._bad >= self._failures:
+            self._length, self._bad = self._length / 2.0, 0
+
+
+class BoTorchMany(_BoTorch):
+    """Several objectives. ``acquisition``: qlognehvi (Ament et al., 2023) or qlognparego
+    (Daulton et al., 2021: one random augmented Chebyshev scalarisation per ask).
+    """
+
+    capabilities = Capabilities(
+        multi_objective=True, single_objective=False, constraints=True, global_seeds=True
+    )
+    acquisitions: ClassVar[tuple[str, ...]] = ("qlognehvi", "qlognparego")
+
+    def _built(self) -> Any:
+        import torch
+        from botorch.acquisition import qLogNoisyExpectedImprovement
+        from botorch.acquisition.multi_objective import qLogNoisyExpectedHypervolumeImprovement
+        from botorch.acquisition.multi_objective.objective import IdentityMCMultiOutputObjective
+        from botorch.acquisition.objective import GenericMCObjective
+        from botorch.utils.multi_objective.hypervolume import infer_reference_point
+        from botorch.utils.multi_objective.scalarization import get_chebyshev_scalarization
+        from botorch.utils.sampling import sample_simplex
+
+        x, y = self._data()
+        m = len(self._y[0])
+        model = self._model(x, y)
+        more: dict[str, Any] = {"X_pending": self._pending(), "constraints": self._limits(m)}
+        if self._acquisition == "qlognparego":
+            weights = sample_simplex(m, dtype=torch.double).squeeze(0)
+            scalar = get_chebyshev_scalarization(weights, y[:, :m])
+            objective = GenericMCObjective(lambda z, X=None: scalar(z[..., :m]))
+            return qLogNoisyExpectedImprovement(
+                model, x, objective=objective, prune_baseline=True, **more
+            )
+        if self._reference is not None:
+            point = -torch.tensor(self._reference)
+        else:
+            point = infer_reference_point(_front(y[:, :m]))
+        return qLogNoisyExpectedHypervolumeImprovement(
+            model,
+            ref_point=point.double(),
+            X_baseline=x,
+            objective=IdentityMCMultiOutputObjective(outcomes=list(range(m))),
+            prune_baseline=True,
+            **more,
+        )
+
+
+def _front(y: Any) -> Any:
+    from botorch.utils.multi_objective.pareto import is_non_dominated
+
+    return y[is_non_dominated(y)]
+
+
+class MultiFidelity(_BoTorch):
+    """Cost-aware multi-fidelity knowledge gradient (Poloczek et al., 2017; Wu et al., 2020).
+
+    The GP has the fidelity, scaled to [0, 1], as one more input; the cost is ``fixed_cost`` plus
+    the fidelity's share, and the gain in the mean at the full fidelity is divided by it. The
+    design is evaluated at fidelities of 1/3 and 1 of the range, in turn.
+    """
+
+    capabilities = Capabilities(fidelity="needs", global_seeds=True)
+    acquisitions: ClassVar[tuple[str, ...]] = ("qmfkg",)
+
+    def __init__(
+        self, task: TaskDescription, seed: int, acquisition: str = "qmfkg",
+        fixed_cost: float = 0.1, num_fantasies: int = 16, **options: Any,
+    ) -> None:  # fmt: skip
+        assert task.fidelity is not None  # the capabilities say so
+        options = {"num_restarts": 4, "raw_samples": 128} | options
+        super().__init__(task, seed, acquisition, **options)
+        self._fidelity = task.fidelity
+        self._cost, self._fantasies = fixed_cost, num_fantasies
+
+    def ask(self) -> Trial:
+        designed = self._asked < self._initial or len(self._y) < 2
+        if designed:
+            config, x = self._designed()
+            level = 1.0 if self._asked % 2 else 1.0 / 3.0
+        else:
+            config, x, level = self._proposed()
+        lower, upper = self._fidelity.lower, self._fidelity.upper
+        fidelity = self._fidelity.nearest(lower + level * (upper - lower))
+        point = np.append(x, (fidelity - lower) / (upper - lower))
+        self._open[self._asked] = point
+        self._asked += 1
+        return Trial(config, fidelity, tag=(self._asked - 1, point))
+
+    def _proposed(self) -> tuple[dict[str, Value], Array, float]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = self._best(self._built())
+        x, level = found[:-1], float(found[-1])
+        config = self._cube.config(x.tolist())
+        if self._cube.checker.forbidden(config):
+            config, x = self._designed()
+        return config, self._cube.point(config), level
+
+    def _bounds(self) -> Any:
+        import torch
+
+        d = self._cube.dimension + 1
+        return torch.stack([torch.zeros(d), torch.ones(d)]).double()
+
+    def _model(self, x: Any, y: Any) -> Any:
+        from botorch.fit import fit_gpytorch_mll
+        from botorch.models import SingleTaskMultiFidelityGP
+        from botorch.models.transforms import Standardize
+        from gpytorch.mlls import ExactMarginalLogLikelihood
+
+        model = SingleTaskMultiFidelityGP(
+            x, y, data_fidelities=[x.shape[1] - 1], outcome_transform=Standardize(m=1)
+        )
+        fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
+        return model
+
+    def _built(self) -> Any:
+        from botorch.acquisition import PosteriorMean
+        from botorch.acquisition.cost_aware import InverseCostWeightedUtility
+        from botorch.acquisition.fixed_feature import FixedFeatureAcquisitionFunction
+        from botorch.acquisition.knowledge_gradient import qMultiFidelityKnowledgeGradient
+        from botorch.acquisition.utils import project_to_target_fidelity
+        from botorch.models.cost import AffineFidelityCostModel
+        from botorch.optim import optimize_acqf
+
+        x, y = self._data()
+        model, last = self._model(x, y), x.shape[1] - 1
+        at_top = FixedFeatureAcquisitionFunction(
+            PosteriorMean(model), d=last + 1, columns=[last], values=[1.0]
+        )
+        _, best = optimize_acqf(
+            at_top, bounds=self._bounds()[:, :-1], q=1, num_restarts=4, raw_samples=128
+        )
+        cost = AffineFidelityCostModel(fidelity_weights={last: 1.0}, fixed_cost=self._cost)
+        return qMultiFidelityKnowledgeGradient(
+            model,
+            num_fantasies=self._fantasies,
+            current_value=best,
+            cost_aware_utility=InverseCostWeightedUtility(cost_model=cost),
+            project=lambda z: project_to_target_fidelity(
+                X=z, target_fidelities={last: 1.0}, d=last + 1
+            ),
+            X_pending=self._pending(),
+        )

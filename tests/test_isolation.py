@@ -1,0 +1,185 @@
+"""Optimizers in an interpreter of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import ConfigSpace as cs
+import pytest
+
+from carps_like.budget import Budget
+from carps_like.description import describe
+from carps_like.errors import BadValue
+from carps_like.interface import Optimizer
+from carps_like.isolation import Environment
+from carps_like.isolation.client import RemoteError, ServerDied, server_of
+from carps_like.isolation.environment import BuildFailed
+from carps_like.isolation.wire import task_data, task_of
+from carps_like.trial import Result
+from carps_like.variants import Variant
+
+# an environment that needs nothing but what the server imports: seconds to build
+PLAIN = {"name": "plain", "requirements": ["numpy"]}
+
+ADAPTER = '''
+import os
+import numpy as np
+from carps_like.interface import Capabilities, Optimizer
+from carps_like.space import Cube
+from carps_like.trial import Trial
+
+
+class Noisy(Optimizer):
+    """Draws from the global generator, prints, and dies or raises when told to."""
+
+    capabilities = Capabilities(conditions="native", global_seeds=True, learns=None)
+
+    def __init__(self, task, seed, mood="well"):
+        self.cube, self.mood, self.told = Cube(task.checker), mood, []
+
+    def ask(self):
+        print("a library that prints to stdout")
+        if self.mood == "raise":
+            raise RuntimeError("out of ideas")
+        if self.mood == "die":
+            print("last words", flush=True)
+            os._exit(3)
+        return Trial(self.cube.config(np.random.random(self.cube.dimension).tolist()))
+
+    def tell(self, trial, result):
+        self.told.append(result.values)
+'''
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    environment = Environment.of(PLAIN, "plain")
+    environment.build()
+    return environment
+
+
+@pytest.fixture
+def noisy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: Environment) -> Variant:
+    (tmp_path / "noisy_adapter.py").write_text(ADAPTER)
+    monkeypatch.syspath_prepend(tmp_path)
+    return Variant("noisy", "noisy_adapter.Noisy", {}, plain)
+
+
+def _task(n_trials: int = 10):  # type: ignore[no-untyped-def]
+    space = cs.ConfigurationSpace()
+    space.add(cs.Float("x", (1e-3, 1.0), log=True), cs.Categorical("k", ["a", "b"]))
+    space.add(cs.Integer("n", (1, 9)), cs.OrdinalHyperparameter("o", [1, 10, 100]))
+    space.add(cs.EqualsCondition(space["n"], space["k"], "b"))
+    pair = cs.ForbiddenEqualsClause(space["k"], "a"), cs.ForbiddenEqualsClause(space["o"], 100)
+    space.add(cs.ForbiddenAndConjunction(*pair))
+    return describe("remote", space, budget=Budget(trials=n_trials))
+
+
+def _asked(optimizer: Optimizer, n: int) -> list[dict[str, object]]:
+    configs = []
+    for i in range(n):
+        trial = optimizer.ask()
+        assert trial is not None
+        configs.append(trial.config)
+        optimizer.tell(trial, Result({"value": float(i)}, (float(i),)))
+    return configs
+
+
+def test_a_task_crosses_the_pipe_unchanged() -> None:
+    task = _task()
+    there = task_of(task_data(task))
+    assert there.checker.params == task.checker.params
+    assert there.checker.data == task.checker.data
+    assert there.budget == task.budget and there.objectives == task.objectives
+    assert there.space == task.space
+
+
+def test_two_runs_in_one_server_do_not_disturb_each_other(noisy: Variant) -> None:
+    alone = noisy.build(_task(), 1)
+    expected = _asked(alone, 6)
+    one, two = noisy.build(_task(), 1), noisy.build(_task(), 2)
+    interleaved = []
+    for _ in range(6):
+        interleaved += _asked(one, 1)
+        _asked(two, 1)
+    assert interleaved == expected
+    for optimizer in (alone, one, two):
+        optimizer.close()
+
+
+def test_what_it_raises_comes_with_its_traceback_and_the_server_lives_on(noisy: Variant) -> None:
+    with pytest.raises(RemoteError, match="out of ideas"):
+        noisy.build(_task(), 1, mood="raise").ask()
+    assert len(_asked(noisy.build(_task(), 1), 2)) == 2
+
+
+def test_a_server_that_dies_says_its_last_words_and_is_replaced(noisy: Variant) -> None:
+    optimizer = noisy.build(_task(), 1, mood="die")
+    with pytest.raises(ServerDied, match=r"(?s)exit code 3.*last words"):
+        optimizer.ask()
+    optimizer.close()
+    assert len(_asked(noisy.build(_task(), 1), 2)) == 2
+
+
+def test_the_server_ends_with_its_client(noisy: Variant, plain: Environment) -> None:
+    server = server_of(plain)
+    process = server._process
+    server.end()
+    assert process.poll() is not None
+
+
+def test_a_bad_option_is_one_line_as_in_process(noisy: Variant) -> None:
+    with pytest.raises(BadValue, match="no option 'moood'; did you mean 'mood'"):
+        noisy.build(_task(), 1, moood="well")
+
+
+def test_half_built_environments_are_never_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARPS_LIKE_ENVS", str(tmp_path))
+    environment = Environment("half", ("numpy",))
+    (environment.folder / "bin").mkdir(parents=True)
+    (environment.folder / "bin" / "python").write_text("not an interpreter")
+    assert not environment.ready
+    python = environment.build()
+    assert subprocess.run([python, "-c", "import numpy, orjson"], check=False).returncode == 0
+    assert environment.ready and "numpy" in environment.versions()
+    started = time.monotonic()
+    assert environment.build() == python and time.monotonic() - started < 1.0
+    assert environment.remove() and not environment.ready
+
+
+def test_a_failed_build_says_what_the_installer_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARPS_LIKE_ENVS", str(tmp_path))
+    environment = Environment("broken", ("numpy==0.0.0.1",))
+    with pytest.raises(BuildFailed, match="numpy"):
+        environment.build()
+    assert not environment.ready
+
+
+def test_other_requirements_make_another_folder() -> None:
+    first, second = Environment("e", ("numpy",)), Environment("e", ("numpy<3",))
+    assert first.folder != second.folder
+    assert first.folder == Environment("e", ("numpy",)).folder
+
+
+@pytest.mark.parametrize("data", [{}, {"requirements": "numpy"}, {"requirement": ["numpy"]}])
+def test_an_environment_without_a_list_of_requirements_is_refused(data: dict[str, object]) -> None:
+    with pytest.raises(BadValue, match="environment of 'x'"):
+        Environment.of(data, "x")
+
+
+def test_listing_optimizers_imports_no_library() -> None:
+    code = (
+        "import sys; from carps_like.registry import variants;"
+        "[v.capabilities for v in variants().values()];"
+        "bad = {'optuna', 'smac', 'torch', 'pymoo', 'nevergrad', 'ConfigSpace'} & set(sys.modules);"
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,71 @@
+"""The quick slice of the conformance suite, for every variant that can run here.
+
+`make conformance` runs all of it. Environments of their own are built for neps and openbox; the
+others are checked where they have been built.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from carps_like.registry import variant, variants
+from carps_like.testing import Check, Effort, checks_for
+
+# initial designs small enough that a model is asked within a few trials
+SMALL: dict[str, dict[str, Any]] = {
+    "optuna-gp": {"n_startup_trials": 3},
+    "optuna-tpe": {"n_startup_trials": 3},
+    "smac-": {"n_configs": 3, "retrain_after": 1},
+    "skopt-": {"n_initial_points": 3},
+    "botorch-": {"n_initial": 3, "raw_samples": 16, "num_restarts": 2},
+    "hyperopt-tpe": {"n_startup_jobs": 3},
+    "neps-bo": {"initial_design_size": 3},
+    "neps-pibo": {"initial_design_size": 3},
+    "ax": {"initialization_budget": 3},
+    "bayes-opt-": {"init_points": 3},
+    "cmaes-warmstarted": {"n_startup_trials": 10},
+}
+NO_DESIGN = ("smac-random", "smac-hyperband")
+# a model per ask: two checks, few trials
+SLOW = ("smac-", "skopt-", "botorch-", "optuna-gp", "neps-bo", "neps-pibo", "neps-primo", "ax",
+        "bayes-opt", "openbox-", "syne-tune-bo", "syne-tune-cqr", "evosax-", "bohb")  # fmt: skip
+SLOW_CHECKS = ("a replay gives the same bits", "told values change what is asked")
+ALWAYS_BUILT = ("neps", "openbox")
+NEVER_HERE = ("botorch-saasbo",)  # seconds per ask: in `make conformance` alone
+# (variant, check) -> why it is known to fail
+KNOWN: dict[tuple[str, str], str] = {}
+
+
+def _effort(name: str) -> Effort:
+    slow = name.startswith(SLOW)
+    found = next((o for prefix, o in SMALL.items() if name.startswith(prefix)), None)
+    options = None if name in NO_DESIGN else found
+    return Effort(trials=6 if slow else 20, seeds=0, options=options)
+
+
+def _cases() -> list[Any]:
+    cases = []
+    for name in variants():
+        if name in NEVER_HERE:
+            continue
+        for check in checks_for(variant(name).capabilities, _effort(name)):
+            if name.startswith(SLOW) and check.name not in SLOW_CHECKS:
+                continue
+            known = KNOWN.get((name, check.name))
+            marks = [pytest.mark.xfail(reason=known, strict=True)] if known else []
+            cases.append(pytest.param(name, check, id=f"{name}: {check}", marks=marks))
+    return cases
+
+
+@pytest.mark.parametrize(("name", "check"), _cases())
+def test_every_variant_keeps_what_it_claims(name: str, check: Check) -> None:
+    chosen = variant(name)
+    missing = chosen.missing()
+    if missing is not None:
+        pytest.skip(str(missing))
+    environment = chosen.environment
+    if environment is not None and not environment.ready and environment.name not in ALWAYS_BUILT:
+        pytest.skip(f"not built: {chosen.to_build()}")
+    check.run(chosen, _effort(name))
