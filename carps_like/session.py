@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from carps_like.description import TaskDescription
 from carps_like.errors import BadValue, CarpsLikeError, UnknownName, Unsupported
 from carps_like.interface import Optimizer, Task
+from carps_like.isolation.environment import Environment
 from carps_like.live import Live
 from carps_like.local import LocalExecutor
 from carps_like.log import AttemptLog, DiskFull
@@ -134,6 +135,17 @@ class Launch(Protocol):
 
 def _launch_here(folder: Path, generation: int, workers: int, **how: Any) -> Index:
     return LocalExecutor(folder, generation, workers, **how).run()
+
+
+def environments_of(runs: Sequence[PlannedRun]) -> list[Environment]:
+    """The interpreters of their own that the optimizers of some runs live in."""
+    found: dict[str, Environment] = {}
+    for run in runs:
+        if run.spec.optimizer.get("environment") is not None:
+            environment = run.spec.variant.environment
+            if environment is not None:
+                found[environment.key] = environment
+    return list(found.values())
 
 
 def has_run_limits(runs: Sequence[PlannedRun]) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clusters import digests, own_tasks, slow
+from clusters import apart, digests, own_tasks, slow
 
 from carps_like.cli import main
 from carps_like.executors.slurm import Slurm, max_array_size, script, submit
@@ -298,6 +298,25 @@ def test_a_limit_on_submitted_jobs_costs_workers_and_no_runs(
     assert "7 of 24 workers" in capsys.readouterr().err
     until(lambda: not queue())
     assert len(digests(tmp_path / "r")) == N_RUNS
+
+
+def test_an_environment_of_an_optimizers_own_is_built_once_before_the_array_starts(
+    jobs: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CARPS_LIKE_ENVS", str(tmp_path / "environments"))
+    conf, out = apart(tmp_path / "conf"), tmp_path / "r"
+    words = ["--config-dir", str(conf), "-m", "optimizer=apart", "task=bbob-d02-f01-i01"]
+    words += ["seed=range(0,6)", "budget.trials=10"]
+    executor = ["executor=slurm", "executor.array=2", "executor.time=10", "executor.memory_mb=300"]
+    assert main(["submit", *words, *executor, f"results={out}"]) == 0
+    assert capsys.readouterr().err.count("building the environment") == 1
+    (built,) = (tmp_path / "environments").glob("*/complete")
+    text = (out / "slurm" / "g000.sh").read_text()
+    assert f"CARPS_LIKE_ENVS={tmp_path / 'environments'}" in text
+    until(lambda: not queue())
+    assert built.stat().st_mtime < min(p.stat().st_mtime for p in (out / "logs").iterdir())
+    assert main(["run", *words, f"results={tmp_path / 'here'}"]) == 0
+    assert digests(out) == digests(tmp_path / "here") and len(digests(out)) == 6
 
 
 def test_a_refused_job_is_one_line(

@@ -119,6 +119,8 @@ def execute(request: Asked) -> int:
         if executor_name(request) == "dask" and plan.to_do:
             dask = Dask.of(request.config["executor"])
             workers = dask.workers
+            for environment in environments_of(plan.to_do):
+                environment.build(lambda line: print(line, file=sys.stderr))
             launch = partial(run_generation, stack.enter_context(client_of(dask)))
         progress = stack.enter_context(Progress(plan))
         try:

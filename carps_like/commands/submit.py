@@ -11,10 +11,10 @@ from carps_like.cli import OK, WRONG
 from carps_like.commands.plan import cpu_hours, summary
 from carps_like.commands.request import Asked, executor_name, read_request
 from carps_like.executors.slurm import FOLDER, Slurm, script, script_path, submit
-from carps_like.isolation.environment import Environment, home
+from carps_like.isolation.environment import home
 from carps_like.log import DiskFull
-from carps_like.plan import PlannedRun, chunk_size, write_generation
-from carps_like.session import has_run_limits, impossible, note_refused
+from carps_like.plan import chunk_size, write_generation
+from carps_like.session import environments_of, has_run_limits, impossible, note_refused
 from carps_like.store import Index
 
 HELP = """\
@@ -68,7 +68,7 @@ def to_slurm(request: Asked) -> int:
     if not to_do:
         print("nothing left to do", file=sys.stderr)
         return OK
-    environments = _environments(to_do)
+    environments = environments_of(to_do)
     if not slurm.script_only:
         for environment in environments:  # once and here, not by each of many workers
             environment.build(lambda line: print(line, file=sys.stderr))
@@ -92,24 +92,13 @@ def to_slurm(request: Asked) -> int:
     return OK
 
 
-def _environments(runs: Sequence[PlannedRun]) -> list[Environment]:
-    """The interpreters of their own that the optimizers of some runs live in."""
-    found: dict[str, Environment] = {}
-    for run in runs:
-        if run.spec.optimizer.get("environment") is not None:
-            environment = run.spec.variant.environment
-            if environment is not None:
-                found[environment.key] = environment
-    return list(found.values())
-
-
 def _write(request: Asked, slurm: Slurm, generation: int, n_workers: int) -> Path:
     to_do, folder = request.plan.to_do, request.folder
     about = f"{len(to_do)} runs of study {request.config.get('name')!r}, "
     about += f"generation {generation}, {cpu_hours(to_do):.3g} CPU hours of evaluations"
     names = ("CARPS_LIKE_DATA", "CARPS_LIKE_ENVS")
     environment = {name: value for name in names if (value := os.environ.get(name))}
-    if _environments(to_do):
+    if environments_of(to_do):
         environment["CARPS_LIKE_ENVS"] = str(home())  # wherever the nodes think we are at home
     text = script(
         slurm,
