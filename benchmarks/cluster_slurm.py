@@ -52,11 +52,19 @@ def on_slurm(study: list[str], folder: Path) -> tuple[float, float]:
         time.sleep(0.2)
     wall = time.perf_counter() - started
     print(f"submit took {submitted:.1f} s; empty queue after {wall:.1f} s")
-    time.sleep(5)  # accounting trails
-    fields = subprocess.run(
-        ["sacct", "-n", "-P", "-X", "-j", job, "-o", "TotalCPU"], capture_output=True, text=True
-    ).stdout.split()
-    return wall, sum(map(_seconds, fields))
+    return wall, _cpu_seconds(job)
+
+
+def _cpu_seconds(job: str) -> float:
+    """Of a whole array; accounting trails the queue by some seconds."""
+    command = ["sacct", "-n", "-P", "-X", "-j", job, "-o", "TotalCPU"]
+    for _ in range(60):
+        fields = subprocess.run(command, capture_output=True, text=True).stdout.split()
+        seconds = [_seconds(text) for text in fields]
+        if len(seconds) == 6 and all(seconds):
+            return sum(seconds)
+        time.sleep(1)
+    raise SystemExit(f"sacct does not tell the CPU time of job {job}")
 
 
 def _seconds(text: str) -> float:

@@ -159,6 +159,12 @@ class Cgroup:
                 return
 
 
+def means() -> str:
+    """How limits on runs are held on this machine, in words."""
+    text = "limits on runs are held by looking at the workers' process trees"
+    return text if _parent() is None else f"{text}, and on memory by cgroup v2"
+
+
 def cgroup(name: str) -> Cgroup | None:
     """A new group for a worker; ``None`` where there is no cgroup v2 that we may write to."""
     parent = _parent()

@@ -14,13 +14,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from carps_like.errors import CarpsLikeError
 from carps_like.heartbeat import Beat
-from carps_like.limits import Broken, Warden, cgroup
+from carps_like.limits import Broken, Warden, cgroup, means
 from carps_like.log import AttemptLog, git_commit, new_attempt
 from carps_like.store import LOGS, Execution, Index
 from carps_like.trial import Status
@@ -95,9 +96,11 @@ class LocalExecutor:
         self._command = [*worker_command(folder, generation, trusted, paths), *more]
         self._environment = worker_environment(threads)
         self._progress, self._beat = progress, Beat(folder)
-        self.index = Index(folder)
+        # for their own workers' deaths, array tasks need not read what others log
+        self.index = Index(folder, None if progress is not None else self._is_others)
         self._n_workers = workers
         self._slots: list[_Slot] = []
+        self._pids: set[int] = set()  # of every worker started here
         self._crashed: set[str] = set()  # runs that a worker died over once
         self._deaths: dict[str, tuple[int, int]] = {}  # run -> (trials at the last, in a row)
         self._log: AttemptLog | None = None
@@ -110,6 +113,8 @@ class LocalExecutor:
             WorkersFailed: a worker reported an error that no other worker can go around.
             KeyboardInterrupt: after the workers have stopped; nothing finished is lost.
         """
+        if self._limited:
+            print(f"  {means()}", file=sys.stderr)
         try:
             self._slots += [self._start() for _ in range(self._n_workers)]
             while self._slots:
@@ -122,7 +127,11 @@ class LocalExecutor:
             self._tell()
             if self._log is not None:
                 self._log.close()
+            self.index.skip = None
         return self.index
+
+    def _is_others(self, attempt: Mapping[str, Any]) -> bool:
+        return attempt.get("pid") not in self._pids
 
     def _tell(self) -> None:
         if self._progress is not None:
@@ -143,6 +152,7 @@ class LocalExecutor:
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs] if self._limited else [],
         )
+        self._pids.add(process.pid)
         slot = _Slot(process, [attempt, *adopt], list(isolate))
         if self._limited:
             os.close(theirs)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import orjson
 
@@ -31,9 +31,6 @@ from carps_like.log import DiskFull
 from carps_like.spec import FIELDS, Spec, describe_task_of, missing_for_task, resolve
 from carps_like.store import CLAIMS, PLANS, Execution, Index, check_version
 from carps_like.trial import Status
-
-if TYPE_CHECKING:
-    pass
 
 NEW, RUNNING, DONE, FAILED = "new", "running", "done", "failed"
 UNSUPPORTED = "unsupported"
@@ -364,6 +361,9 @@ class Generation(Sequence[list[Assigned]]):
 _HEAD = re.compile(rb'\{"run":"([A-Za-z0-9]+)","chunk":(\d{1,9}),')
 
 
+_LONGEST = 1 << 20  # bytes of a line: little that unpacks to very much is not believed
+
+
 def read_generation(folder: Path, generation: int) -> Generation:
     """A generation of a results folder's plan.
 
@@ -373,10 +373,14 @@ def read_generation(folder: Path, generation: int) -> Generation:
     path = plan_path(folder, generation)
     try:
         with gzip.open(path, "rb") as file:
-            head = orjson.loads(file.readline())
+            head = orjson.loads(file.readline(_LONGEST))
             check_version(head.get("schema") if isinstance(head, dict) else None, path)
-            lines = file.read().splitlines()
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+            lines = []
+            while line := file.readline(_LONGEST):
+                lines.append(line)
+                if not line.endswith(b"\n") or len(lines) > head["runs"]:
+                    raise ValueError(f"line {len(lines) + 1} is too long, or one too many")
+    except (OSError, EOFError, zlib.error, KeyError, TypeError, ValueError) as error:
         if isinstance(error, CarpsLikeError):
             raise
         raise BadResults(f"{path} cannot be read as a plan: {error!r}") from None

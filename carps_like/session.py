@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from carps_like.description import TaskDescription
 from carps_like.errors import BadValue, CarpsLikeError, UnknownName, Unsupported
 from carps_like.interface import Optimizer, Task
+from carps_like.isolation.environment import Environment
 from carps_like.live import Live
 from carps_like.local import LocalExecutor
 from carps_like.log import AttemptLog, DiskFull
@@ -24,12 +25,11 @@ from carps_like.plan import (
     make_plan,
     write_generation,
 )
-from carps_like.registry import variants
 from carps_like.results import Results, compact, load
 from carps_like.spec import Spec
 from carps_like.store import LOGS, Index
 from carps_like.trial import Status
-from carps_like.worker import execute, header_of
+from carps_like.worker import execute, foreign, header_of
 
 
 @dataclass
@@ -69,15 +69,8 @@ def use_data(folder: Any) -> None:
 
 
 def own_targets(plan: Plan) -> list[str]:
-    """``_target_``s of the user's own, which only this command line lets workers import."""
-    ours = {v.target for v in variants().values()}
-    named = (
-        str(part["_target_"])
-        for run in plan.runs
-        for part in (run.spec.optimizer, run.spec.task)
-        if "_target_" in part
-    )
-    return sorted(set(named) - ours)
+    """What only this command line lets workers import or install: see :func:`worker.foreign`."""
+    return sorted({name for run in plan.runs for name in foreign(run.spec)})
 
 
 def run_plan(
@@ -142,6 +135,17 @@ class Launch(Protocol):
 
 def _launch_here(folder: Path, generation: int, workers: int, **how: Any) -> Index:
     return LocalExecutor(folder, generation, workers, **how).run()
+
+
+def environments_of(runs: Sequence[PlannedRun]) -> list[Environment]:
+    """The interpreters of their own that the optimizers of some runs live in."""
+    found: dict[str, Environment] = {}
+    for run in runs:
+        if run.spec.optimizer.get("environment") is not None:
+            environment = run.spec.variant.environment
+            if environment is not None:
+                found[environment.key] = environment
+    return list(found.values())
 
 
 def has_run_limits(runs: Sequence[PlannedRun]) -> bool:

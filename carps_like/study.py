@@ -6,7 +6,8 @@
     tasks:
       - bbob-d02-f01-i01             # a name
       - "bbob-d05-*-i01"             # a glob
-      - "@bb-20"                     # a subset of `configs/subset`
+      - "@bb-dev"                    # part dev of configs/subset/bb.yaml
+      - "@./mine.yaml:dev"           # the same of a file of one's own
       - where: "dimension <= 5"      # a filter on the columns of `carps-like tasks --json`
         collection: yahpo            # with pattern, type, collection, min_dim, max_dim
     where: "not noisy"               # a filter on all of them
@@ -151,7 +152,8 @@ def subset_names(name: str) -> Sequence[str]:
     """The tasks of a stored subset: ``@name`` in a study or on the command line.
 
     Raises:
-        CarpsLikeError: there is no such subset; the message has the nearest one.
+        UnknownName: there is no such subset or part; the message has the nearest one.
+        MissingData, BadValue: the file is not there, or holds no subsets.
     """
     from carps_like.analysis.subset import load_subset
 

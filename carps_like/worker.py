@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from carps_like.seeds import GlobalSeeds
 from carps_like.spec import Limits, Simulate, Spec, build_task_of, describe_task_of
 from carps_like.store import Execution, Index, trial_lines
 from carps_like.trial import Status
+from carps_like.variants import Variant
 
 STOPPED = 75  # exit code of a worker that was asked to stop before its work was done
 LOOKING = 50  # what others have done is looked up again after this many times what a look costs
@@ -60,14 +61,35 @@ class Job:
     warden: int | None = None  # file descriptor that is told of each run: see `limits`
 
 
-def check_target(target: str, trusted: Collection[str]) -> None:
-    """Raise :class:`BadResults` unless a plan's ``_target_`` is ours or the user named it."""
-    ours = {v.target for v in variants().values()}
-    if target not in ours and target not in trusted:
-        raise BadResults(
-            f"the plan asks for {target!r}, which is not part of carps-like; "
-            "if it is yours, run the command that made the plan again"
-        )
+def foreign(spec: Spec) -> list[str]:
+    """What a run would import or install that is no part of carps-like.
+
+    ``_target_``s, and environments as ``environment:<key>``, since making one installs packages.
+    """
+    wanted = [str(part["_target_"]) for part in (spec.optimizer, spec.task) if "_target_" in part]
+    if spec.optimizer.get("environment") is not None:
+        wanted.append(_environment(spec.variant))
+    return [name for name in wanted if name not in _shipped()]
+
+
+@cache
+def _shipped() -> frozenset[str]:
+    known = variants().values()
+    return frozenset(v.target for v in known) | frozenset(map(_environment, known))
+
+
+def _environment(variant: Variant) -> str:
+    return f"environment:{variant.environment.key}" if variant.environment is not None else ""
+
+
+def check_foreign(spec: Spec, trusted: Collection[str]) -> None:
+    """Raise :class:`BadResults` unless all that is foreign in a plan was named by the user."""
+    for name in foreign(spec):
+        if name not in trusted:
+            raise BadResults(
+                f"the plan asks for {name!r}, which is not part of carps-like; "
+                "if it is yours, run the command that made the plan again"
+            )
 
 
 class Worker:
@@ -181,10 +203,7 @@ class Worker:
         previous = self.index.longest(assigned.run_id, assigned.round)
         lines = list(numbered(trial_lines(previous))) if previous is not None else []
         names: Sequence[str] = list(previous.header.get("names") or []) if previous else []
-        targets = [str(spec.optimizer.get("_target_"))]
-        targets += [str(spec.task["_target_"])] if "_target_" in spec.task else []
-        for target in targets:
-            check_target(target, self.job.trusted)
+        check_foreign(spec, self.job.trusted)
         isolated = assigned.run_id in self.job.isolate
         if self.job.warden is not None:
             tell_begin(self.job.warden, assigned.run_id, Limits(**spec.limits))

@@ -71,6 +71,38 @@ def slow(seconds: float = 0.05) -> str:
     return f"name: own-slow\n_target_: own_tasks.Slow\nseconds: {seconds}\n"
 
 
+APART = '''
+import numpy as np
+from carps_like.interface import Capabilities, Optimizer
+from carps_like.space import Cube
+from carps_like.trial import Trial
+
+
+class Apart(Optimizer):
+    """Draws at random, in an interpreter of its own."""
+
+    capabilities = Capabilities(conditions="native", learns=None)
+
+    def __init__(self, task, seed):
+        self.cube, self.random = Cube(task.checker), np.random.default_rng(seed)
+
+    def ask(self):
+        return Trial(self.cube.config(self.random.random(self.cube.dimension).tolist()))
+
+    def tell(self, trial, result):
+        pass
+'''
+
+
+def apart(folder: Path) -> Path:
+    """A config folder with an optimizer that lives in an environment of its own."""
+    (folder / "optimizer").mkdir(parents=True)
+    (folder / "own_optimizer.py").write_text(APART)
+    text = "_target_: own_optimizer.Apart\nenvironment: {name: plain, requirements: [numpy]}\n"
+    (folder / "optimizer" / "apart.yaml").write_text(f"name: apart\n{text}")
+    return folder
+
+
 COLUMNS = ["trial", "status", "config", "value", "cost", "budget_used", "start", "end", "worker"]
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from clusters import digests, own_tasks, slow
+from clusters import apart, digests, own_tasks, slow
 
 from carps_like.cli import main
 from carps_like.store import Index
@@ -52,6 +52,17 @@ def test_without_an_address_a_cluster_is_started_here(tmp_path: Path) -> None:
     words += ["budget.trials=5", "executor=dask", f"results={tmp_path}"]
     assert main(["submit", *words]) == 0
     assert len(digests(tmp_path)) == 4
+
+
+def test_an_optimizer_with_an_interpreter_of_its_own_works_through_dask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARPS_LIKE_ENVS", str(tmp_path / "environments"))
+    words = ["--config-dir", str(apart(tmp_path / "conf")), "-m", "optimizer=apart"]
+    words += ["task=bbob-d02-f01-i01", "seed=range(0,3)", "budget.trials=10"]
+    assert main(["run", *words, "executor=dask", f"results={tmp_path / 'there'}"]) == 0
+    assert main(["run", *words, f"results={tmp_path / 'here'}"]) == 0
+    assert digests(tmp_path / "there") == digests(tmp_path / "here")
 
 
 def test_an_address_where_nothing_answers_is_one_line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -78,35 +79,64 @@ def trials_logged(folder: Path) -> int:
 def test_two_hundred_random_kills_change_no_trajectory(
     tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:
-    """kill -9 at random moments of workers and, now and then, of the main process."""
-    chance, out, kills, starts = random.Random(7), tmp_path / "r", 0, 0
-    finished: dict[str, str] = {}
-    task = "task={}".format(study(out)[2].partition("=")[2])
-    words = [w if not w.startswith("task=") else task for w in study(out, 40, "workers=2")]
-    rounds = 0
+    """kill -9 of workers at work and, one time in ten, of the main process."""
+    chance, out = random.Random(7), tmp_path / "r"
+    kills, starts, rounds, seen = 0, 0, 0, 0
+    finished: set[str] = set()
     while kills < 200:
         starts += 1
-        with started("run", *words, *(["force=true"] if rounds else [])) as process:
+        again = ["force=true"] if rounds and len(finished) == 200 else []
+        with started("run", *study(out, 40, "workers=2"), *again) as process:
             while process.poll() is None and kills < 200:
-                time.sleep(chance.uniform(0.05, 0.6))
+                seen = _more_trials(out, seen)
+                time.sleep(chance.uniform(0.0, 0.05))
                 workers = children_of(process.pid)
-                victim = process.pid if chance.random() < 0.1 else None
-                if victim is None and workers:
-                    victim = chance.choice(workers)
-                if victim is not None:
-                    os.kill(victim, signal.SIGKILL)
+                victims = [process.pid] if chance.random() < 0.1 else workers
+                if victims:
+                    os.kill(chance.choice(victims), signal.SIGKILL)
                     kills += 1
-            done = process.poll() == 0
-        now = digests(out) if (out / "logs").exists() else {}
-        assert finished.keys() <= now.keys()  # what was finished stays
+            rounds += process.poll() == 0
+        now = set(digests(out))
+        assert finished <= now  # what was finished stays
         finished = now
-        rounds += done
-    assert main(["run", *words]) in (0, 1)
-    while main(["run", *words]) != 0:
-        retried = main(["retry", str(out)])
-        assert retried == 0
+    before = len(finished)
+    while main(["run", *study(out)]) != 0:  # runs that kills were blamed on
+        assert main(["retry", str(out)]) == 0
     assert digests(out) == undisturbed
-    print(f"{kills} kills, {starts} starts, {rounds} whole studies")
+    n_trials = Index(out).refresh().n_trials
+    print(f"{kills} kills, {starts} starts, {rounds} whole studies, {before} of 200 runs finished")
+    print(f"{n_trials} trials logged for 6000 that count")
+
+
+def _more_trials(folder: Path, seen: int, seconds: float = 2.0) -> int:
+    """Wait until trials are logged that were not there before: somebody is at work."""
+    end = time.monotonic() + seconds
+    index = Index(folder)
+    while time.monotonic() < end:
+        n_trials = index.refresh().n_trials
+        if n_trials > seen:
+            return n_trials
+        time.sleep(0.01)
+    return seen
+
+
+def test_a_plan_and_the_status_know_what_is_running_now(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf = own_tasks(tmp_path / "conf", **{"own-slow": slow(0.3)})
+    words = ["--config-dir", str(conf), "-m", "optimizer=random", "task=own-slow"]
+    words += ["seed=range(0,3)", "budget.trials=200", f"results={tmp_path / 'r'}"]
+    with started("run", *words):
+        until(lambda: (tmp_path / "r" / "logs").exists() and trials_logged(tmp_path / "r") > 2)
+        capsys.readouterr()
+        assert main(["plan", *words, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["counts"] == {"running": 1, "new": 2}
+        assert main(["status", str(tmp_path / "r"), "--json"]) == 0
+        seen = json.loads(capsys.readouterr().out)
+        assert seen["counts"] == {"running": 1, "waiting": 2} and seen["workers"] == 1
+    assert main(["status", str(tmp_path / "r"), "--json"]) == 0
+    seen = json.loads(capsys.readouterr().out)
+    assert seen["counts"] == {"not finished": 1, "waiting": 2}
 
 
 def test_a_killed_main_process_takes_its_workers_along_and_the_same_command_goes_on(

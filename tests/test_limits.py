@@ -21,7 +21,7 @@ LIMITS = {
 
 @pytest.mark.parametrize("how", LIMITS)
 def test_a_run_that_ignores_signals_and_breaks_a_limit_is_ended_and_recorded(
-    tmp_path: Path, how: str
+    tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     limit, status, words = LIMITS[how]
     note = tmp_path / "grandchild"
@@ -31,6 +31,7 @@ def test_a_run_that_ignores_signals_and_breaks_a_limit_is_ended_and_recorded(
     request = ["--config-dir", str(conf), "-m", "optimizer=random", f"results={out}", limit]
     code = main(["run", *request, f"task=own-{how},bbob-d02-f01-i01", "budget.trials=3"])
     assert code == 1
+    assert "limits on runs are held by" in capsys.readouterr().err  # what is used is said
     runs = carps_like.load(out).runs.set_index("task")
     assert runs.loc[f"own-{how}", "status"] == status
     assert words in str(runs.loc[f"own-{how}", "error"])

@@ -67,7 +67,7 @@ def test_finished_runs_say_what_other_seeds_will_cost(
     assert planned(capsys, *request, "seed=1")["cpu_hours"] > declared
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [name for name in SHIPPED if not name.startswith("subset-")])
 def test_every_shipped_study_has_runs_and_none_of_them_is_impossible(name: str) -> None:
     composer = Composer()
     plan = make_plan(composer.expand(composer.request([f"study={name}"], multirun=False)))
@@ -154,6 +154,20 @@ def test_an_entry_that_stands_for_nothing_is_an_error(entry: Any, words: str) ->
     study = check_study({"optimizers": ["random"], "tasks": [entry]}, "x")
     with pytest.raises(CarpsLikeError, match=words):
         study_names(study, "task", lambda: ["bbob-d02-f01-i01"])
+
+
+def test_a_subset_stands_for_its_tasks(tmp_path: Path) -> None:
+    from carps_like.analysis.subset import Part, SubsetFile, save
+
+    tasks = ("bbob-d02-f01-i01", "bbob-d03-f08-i01")
+    part = Part(tasks, 0.1, 0.0, False, 0, 10)
+    facts = SubsetFile({"dev": part}, "empirical", "log regret", "search", ("random",), None, 9)
+    file = save(facts, tmp_path / "mine.yaml")
+    study = check_study({"optimizers": ["random"], "tasks": [f"@{file}:dev"]}, "x")
+    assert tuple(study_names(study, "task", list)) == tasks
+    study = check_study({"optimizers": ["random"], "tasks": [f"@{file}:tets"]}, "x")
+    with pytest.raises(UnknownName, match="'tets'"):
+        study_names(study, "task", list)
 
 
 def test_seeds_are_a_number_a_list_or_a_range() -> None:

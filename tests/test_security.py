@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import pickle
 import shutil
@@ -85,7 +86,7 @@ def snapshot(root: Path, inside: Path) -> set[str]:
 def test_a_pickle_under_any_name_is_never_loaded(hostile: Path, tmp_path: Path) -> None:
     mark = tmp_path / "executed"
     evil = pickle.dumps(Trap(mark))
-    names = ["runs.parquet", "trials.parquet", "logs/a1.jsonl", "plans/plan-g001.parquet"]
+    names = ["runs.parquet", "trials.parquet", "logs/a1.jsonl", "plans/plan-g001.jsonl.gz"]
     names += ["claims/g000/c000000", "results.pkl", "heartbeats/a1", "runs.pkl"]
     for name in names:
         path = hostile / name
@@ -149,6 +150,30 @@ def test_a_target_in_a_foreign_plan_is_refused_by_workers(
 
 
 FAILED = (b'"status":"ok","error":""', b'"status":"failed","error":"x"')
+
+
+def test_packages_that_a_stored_configuration_asks_for_are_not_installed(
+    hostile: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    environments = tmp_path / "environments"
+    monkeypatch.setenv("CARPS_LIKE_ENVS", str(environments))
+
+    def poison(header: dict[str, Any]) -> None:
+        wanted = [f"evil @ file://{tmp_path}/evil.tar.gz"]
+        header["spec"]["optimizer"]["environment"] = {"name": "evil", "requirements": wanted}
+        header["run"] = Spec.of(header["spec"]).run_id
+
+    rewrite(hostile, poison)
+    for log in (hostile / "logs").glob("*.jsonl"):
+        log.write_bytes(log.read_bytes().replace(*FAILED))
+    assert main(["retry", str(hostile)]) == 2
+    assert "'environment:" in capfd.readouterr().err
+    assert not environments.exists()
+
+
 NAMES = ["../../escaped", "/tmp/carps-like-escaped", "..", "a/../../escaped", "x\x00y", "a\nb"]
 
 
@@ -207,14 +232,16 @@ def huge_footer(path: Path) -> None:
     path.write_bytes(data[:-8] + (0xFFFFFFF0).to_bytes(4, "little") + data[-4:])
 
 
-def a_billion_rows(path: Path) -> None:
-    """A few kilobytes that unpack to a billion equal rows would be."""
+def very_many_rows(path: Path) -> None:
+    """The right columns, and millions of empty rows in a few kilobytes."""
     schema = pq.read_schema(path)
-    column = pa.array([0] * 5_000_000, pa.int8())
-    pq.write_table(pa.table({"x": column}).replace_schema_metadata(schema.metadata), path)
+    nothing = [pa.nulls(200_000, field.type) for field in schema]
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for _ in range(20):
+            writer.write_table(pa.Table.from_arrays(nothing, schema=schema))
 
 
-@pytest.mark.parametrize("change", [lying, truncated, huge_footer, a_billion_rows])
+@pytest.mark.parametrize("change", [lying, truncated, huge_footer, very_many_rows])
 @pytest.mark.parametrize("table", ["runs", "trials"])
 def test_a_lying_table_is_refused_with_one_line(
     hostile: Path, change: Callable[[Path], None], table: str
@@ -226,13 +253,28 @@ def test_a_lying_table_is_refused_with_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_lying_plan_is_refused_with_one_line(hostile: Path) -> None:
+def test_a_lying_plan_is_refused_with_one_line(
+    hostile: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = plan_path(hostile, 0)
-    for change in (lying, truncated, huge_footer):
-        saved = path.read_bytes()
-        change(path)
+    honest = path.read_bytes()
+    head, *lines = gzip.decompress(honest).splitlines(keepends=True)
+    lies = [
+        honest[:-20],
+        b"no gzip at all",
+        gzip.compress(b"[]\n"),
+        gzip.compress(head),  # fewer runs than it says
+        gzip.compress(head + lines[0] * 1000),
+        gzip.compress(head.replace(b'"schema":1', b'"schema":99') + b"".join(lines)),
+        gzip.compress(head + b"x" * 100_000_000),  # 100 kB that unpack to 100 MB
+        gzip.compress(head + b"".join(lines).replace(b'"chunk":0', b'"chunk":-1')),
+    ]
+    for lie in lies:
+        path.write_bytes(lie)
+        capsys.readouterr()
         assert main(["status", str(hostile)]) == 2
-        path.write_bytes(saved)
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    path.write_bytes(honest)
     assert main(["status", str(hostile)]) == 0
 
 

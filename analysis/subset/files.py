@@ -107,7 +107,7 @@ def load_subset(name: str) -> tuple[str, ...]:
     """
     path, _, part = name.partition(":")
     if path.endswith((".yaml", ".yml")):
-        subset = load(path)
+        subset = load(Path(path).expanduser())
         return subset.part(part).tasks if part else subset.tasks
     files = {f.name.removesuffix(".yaml"): f for f in _shipped().glob("*.yaml")}
     if name in files:

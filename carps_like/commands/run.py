@@ -24,7 +24,7 @@ from carps_like.errors import BadRequest, printable
 from carps_like.executors.dask import Dask, client_of, run_generation
 from carps_like.plan import LIBRARY_MISSING, UNSUPPORTED
 from carps_like.progress import Progress
-from carps_like.session import Outcome, impossible, run_plan
+from carps_like.session import Outcome, environments_of, impossible, run_plan
 
 CONFIGS = "pkg://carps_like.configs"
 
@@ -119,6 +119,8 @@ def execute(request: Asked) -> int:
         if executor_name(request) == "dask" and plan.to_do:
             dask = Dask.of(request.config["executor"])
             workers = dask.workers
+            for environment in environments_of(plan.to_do):
+                environment.build(lambda line: print(line, file=sys.stderr))
             launch = partial(run_generation, stack.enter_context(client_of(dask)))
         progress = stack.enter_context(Progress(plan))
         try:

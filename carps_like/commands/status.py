@@ -179,8 +179,8 @@ class Monitor:
         """Every run that was ever planned here."""
         found: list[str] = []
         for index in self._indices:
-            for path in sorted((index.folder / PLANS).glob("plan-g*.parquet")):
-                number = path.stem.removeprefix("plan-g")
+            for path in sorted((index.folder / PLANS).glob("plan-g*.jsonl.gz")):
+                number = path.name.removeprefix("plan-g").removesuffix(".jsonl.gz")
                 if path not in self._planned and number.isdigit():
                     self._planned[path] = read_generation(index.folder, int(number)).run_ids
                 found += self._planned.get(path, [])

@@ -11,9 +11,10 @@ from carps_like.cli import OK, WRONG
 from carps_like.commands.plan import cpu_hours, summary
 from carps_like.commands.request import Asked, executor_name, read_request
 from carps_like.executors.slurm import FOLDER, Slurm, script, script_path, submit
+from carps_like.isolation.environment import home
 from carps_like.log import DiskFull
 from carps_like.plan import chunk_size, write_generation
-from carps_like.session import has_run_limits, impossible, note_refused
+from carps_like.session import environments_of, has_run_limits, impossible, note_refused
 from carps_like.store import Index
 
 HELP = """\
@@ -67,11 +68,18 @@ def to_slurm(request: Asked) -> int:
     if not to_do:
         print("nothing left to do", file=sys.stderr)
         return OK
+    environments = environments_of(to_do)
+    if not slurm.script_only:
+        for environment in environments:  # once and here, not by each of many workers
+            environment.build(lambda line: print(line, file=sys.stderr))
     generation = write_generation(folder, to_do, slurm.array)
     chunks = -(-len(to_do) // chunk_size(len(to_do), slurm.array))
     n_workers = min(slurm.array, chunks)
     path = _write(request, slurm, generation, n_workers)
     if slurm.script_only:
+        for environment in environments:
+            if not environment.ready:
+                print(f"first, on the cluster: carps-like env build {environment.name}")
         print(f"script: {path}\nsubmit it on the cluster: sbatch {path}")
         return OK
     accepted = submit(path, n_workers, slurm.max_running)
@@ -88,7 +96,10 @@ def _write(request: Asked, slurm: Slurm, generation: int, n_workers: int) -> Pat
     to_do, folder = request.plan.to_do, request.folder
     about = f"{len(to_do)} runs of study {request.config.get('name')!r}, "
     about += f"generation {generation}, {cpu_hours(to_do):.3g} CPU hours of evaluations"
-    data = os.environ.get("CARPS_LIKE_DATA")
+    names = ("CARPS_LIKE_DATA", "CARPS_LIKE_ENVS")
+    environment = {name: value for name in names if (value := os.environ.get(name))}
+    if environments_of(to_do):
+        environment["CARPS_LIKE_ENVS"] = str(home())  # wherever the nodes think we are at home
     text = script(
         slurm,
         folder,
@@ -98,7 +109,7 @@ def _write(request: Asked, slurm: Slurm, generation: int, n_workers: int) -> Pat
         trusted=request.trusted,
         paths=request.paths,
         limited=has_run_limits(to_do),
-        environment={"CARPS_LIKE_DATA": data} if data else {},
+        environment=environment,
     )
     path = script_path(folder, generation)
     try:

@@ -176,21 +176,20 @@ def submit(path: Path, n_workers: int, max_running: int | None = None) -> list[S
         BadRequest: there is no ``sbatch`` here.
         SubmitFailed: it refused.
     """
-    limit, left, accepted = max_array_size(), n_workers, list[Submitted]()
-    while left:
+    limit, left, accepted, error = max_array_size(), n_workers, list[Submitted](), ""
+    while left and limit:
         n = min(left, limit)
         most = f"%{max_running}" if max_running else ""
         code, out, error = _call(["sbatch", "--parsable", f"--array=0-{n - 1}{most}", str(path)])
         if code == 0:
             accepted.append(Submitted(out.strip().partition(";")[0], n))
             left -= n
-        elif _TOO_MANY.search(error) and (n > 1 or accepted):
-            if n == 1:
-                break
+        elif _TOO_MANY.search(error):
             limit = n // 2
-            left = min(left, limit) if accepted else limit
         else:
-            raise SubmitFailed(f"sbatch refused {path}: {_reason(error)}")
+            break
+    if not accepted:
+        raise SubmitFailed(f"sbatch refused {path}: {_reason(error)}")
     return accepted
 
 
