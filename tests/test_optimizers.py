@@ -42,7 +42,9 @@ def _effort(name: str) -> Effort:
     slow = name.startswith(SLOW)
     found = next((o for prefix, o in SMALL.items() if name.startswith(prefix)), None)
     options = None if name in NO_DESIGN else found
-    return Effort(trials=6 if slow else 20, seeds=0, options=options)
+    if slow:
+        return Effort(trials=6, seeds=0, options=options, patience=8)
+    return Effort(trials=20, seeds=0, options=options)
 
 
 def _cases() -> list[Any]:
