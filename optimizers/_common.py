@@ -88,6 +88,7 @@ class Generational(Optimizer):
                     return None
                 if len(self._points):
                     self._learn(self._points, self._results)
+                    self._points, self._next = (), 0  # told, whatever comes of the next line
                 self._points = self._propose()
                 self._results = [None] * len(self._points)
                 self._next = 0

@@ -69,7 +69,10 @@ class _Neps(Optimizer):
             raise BadValue(f"neps has no algorithm {algorithm!r}{hint}")
         self._cube = Cube(task.checker)
         priors = self.capabilities.priors != "no"
-        space = {p.name: parameter(p, priors) for p in self._cube.params}
+        # a choice of one is none to NePS
+        self._only = {p.name: p.choices[0] for p in self._cube.params if len(p.choices) == 1}
+        self._free = [p for p in self._cube.params if p.name not in self._only]
+        space = {p.name: parameter(p, priors) for p in self._free}
         self._fidelity = task.fidelity if self.capabilities.fidelity != "no" else None
         if self._fidelity is not None:
             kind = HPOInteger if self._fidelity.integer else HPOFloat
@@ -91,7 +94,7 @@ class _Neps(Optimizer):
         for _ in range(TRIES):
             found = self._neps.ask()
             config = self._cube.complete(
-                {p.name: value(p, found.config[p.name]) for p in self._cube.params}
+                self._only | {p.name: value(p, found.config[p.name]) for p in self._free}
             )
             if not self._cube.checker.forbidden(config):
                 return self._trial(config, found)

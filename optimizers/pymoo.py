@@ -14,7 +14,7 @@ import numpy as np
 
 from carps_like.description import TaskDescription
 from carps_like.errors import BadValue, did_you_mean
-from carps_like.interface import Capabilities
+from carps_like.interface import Capabilities, Exhausted
 from carps_like.optimizers._common import Generational, construct, values_of
 from carps_like.space import Cube, Param
 from carps_like.trial import Result, Value
@@ -85,6 +85,8 @@ class _Pymoo(Generational):
 
     def _propose(self) -> Sequence[Any]:
         self._population = self._algorithm.ask()
+        if self._population is None:  # no offspring that was not there before
+            raise Exhausted
         points: Sequence[Any] = self._population.get("X")
         return points
 

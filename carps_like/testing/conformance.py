@@ -40,6 +40,7 @@ class Effort:
     trials: int = 60
     seeds: int = 30
     options: Mapping[str, Any] | None = None  # of the optimizer: a smaller initial design, ...
+    patience: int | None = None  # trials by which told values must matter; None: `learns`
 
 
 QUICK = Effort(trials=8, seeds=0)
@@ -133,7 +134,8 @@ def asks_lie_in_the_space(variant: Variant, effort: Effort) -> None:
 
 def told_values_change_what_is_asked(variant: Variant, effort: Effort) -> None:
     """The same seed on a quadratic and on its negative ends up asking for something else."""
-    n = max(effort.trials, _learns(variant, effort))
+    learns = variant.capabilities.learns or 0
+    n = max(effort.trials, learns) if effort.patience is None else effort.patience
     asked = []
     for sign in (1.0, -1.0):
         problem = _main(variant, n)
@@ -142,10 +144,6 @@ def told_values_change_what_is_asked(variant: Variant, effort: Effort) -> None:
         with driven(variant, problem, 1, effort) as optimizer:
             asked.append(proposals(optimizer.run(n)))
     assert asked[0] != asked[1], f"{n} trials were asked without a look at their values"
-
-
-def _learns(variant: Variant, effort: Effort) -> int:
-    return (variant.capabilities.learns or 0) if not effort.options else effort.trials
 
 
 def _signed(function: Callable[[Any], float], sign: float) -> Callable[[Any], float]:
