@@ -24,7 +24,7 @@ from carps_like.errors import BadRequest, printable
 from carps_like.executors.dask import Dask, client_of, run_generation
 from carps_like.plan import LIBRARY_MISSING, UNSUPPORTED
 from carps_like.progress import Progress
-from carps_like.session import Outcome, impossible, run_plan
+from carps_like.session import Outcome, environments_of, impossible, run_plan
 
 CONFIGS = "pkg://carps_like.configs"
 
