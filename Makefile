@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TEST := .venv-test/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test conformance lint format clean
 
 demo: .venv/.installed
 	$(BIN)/carps-like run study=demo workers=2
@@ -11,6 +11,12 @@ demo: .venv/.installed
 
 test: .venv-test/.installed
 	$(TEST)/python -m pytest -n 2 --dist loadgroup
+
+# every check of every variant, with statistics over 30 seeds, then the table: hours
+conformance: .venv-test/.installed
+	$(TEST)/carps-like env build all
+	$(TEST)/python scripts/conformance.py
+	$(TEST)/python scripts/optimizer_table.py
 
 lint: .venv-test/.installed
 	$(TEST)/ruff check .

@@ -45,10 +45,10 @@ def groups(contrasts: pd.DataFrame, alpha: float = 0.05) -> list[set[str]]:
             "needs all pairs (no against=)"
         )
     joined: dict[str, set[str]] = {name: set() for name in names}
-    for row in contrasts.itertuples():
-        if row.p_adjusted >= alpha:
-            joined[str(row.left)].add(str(row.right))
-            joined[str(row.right)].add(str(row.left))
+    for row in contrasts.to_dict("records"):
+        if row["p_adjusted"] >= alpha:
+            joined[str(row["left"])].add(str(row["right"]))
+            joined[str(row["right"])].add(str(row["left"]))
     found: list[set[str]] = []
     _cliques(set(), set(names), set(), joined, found)
     return sorted((g for g in found if len(g) > 1), key=lambda g: sorted(g))
@@ -95,7 +95,8 @@ def diagram(result: Comparison, level: str | None = None) -> Diagram:
     bars.sort(key=lambda bar: (place[bar[0]], place[bar[-1]]))
     test = {"kenward-roger": "Kenward-Roger t", "satterthwaite": "Satterthwaite t", "z": "z"}
     caption = (
-        f"{test[result.model.df_method]} tests, {result.adjust}-adjusted, alpha = {result.alpha:g}, "
+        f"{test[result.model.df_method]} tests, {result.adjust}-adjusted, "
+        f"alpha = {result.alpha:g}, "
         f"n = {result.n_tasks} tasks ({len(result.frame)} runs){where}; {result.model.formula}"
     )
     better = "lower" if result.minimise else "higher"

@@ -7,7 +7,6 @@ seed, value, raw, by; one row per run) and returns findings; nothing is changed.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -185,8 +184,11 @@ def absent(covered: pd.DataFrame, policy: str) -> Finding:
     whole = gone[gone["present"] == 0]
     text = f"{int(gone['missing'].sum())} runs are missing ({names})"
     if len(whole):
-        pairs = ", ".join(f"{r.optimizer} on {r.task}" for r in whole.head(3).itertuples())
-        text += f", {len(whole)} optimizer-task pairs altogether ({pairs}{', ...' if len(whole) > 3 else ''})"
+        pairs = ", ".join(
+            f"{r['optimizer']} on {r['task']}" for r in whole.head(3).to_dict("records")
+        )
+        pairs += ", ..." if len(whole) > 3 else ""
+        text += f", {len(whole)} optimizer-task pairs altogether ({pairs})"
     done = {"drop": "left out", "worst": "given the worst value seen on the task"}[policy]
     share = float(gone["missing"].sum() / covered["expected"].sum())
     return Finding(
@@ -206,8 +208,3 @@ def shared_seeds(frame: pd.DataFrame) -> bool:
 
 def _names(values: list[str]) -> str:
     return " and ".join(values) if len(values) < 3 else ", ".join(values)
-
-
-def pairs(values: list[str]) -> Iterator[tuple[str, str]]:
-    """All pairs in order."""
-    return itertools.combinations(values, 2)

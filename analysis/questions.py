@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -92,8 +93,8 @@ def seed_dependency(
     table = _holm(pd.DataFrame(rows_out, columns=names))
     found = table[table["p_adjusted"] < alpha]
     if len(found):
-        parts = [f"{r.question} ({r.share:.0%} of the noise, p = {p_text(r.p_adjusted)})"
-                 for r in found.itertuples()]  # fmt: skip
+        parts = [f"{r['question']} ({r['share']:.0%} of the noise, p = {p_text(r['p_adjusted'])})"
+                 for r in found.to_dict("records")]  # fmt: skip
         verdict = f"The seed matters: {'; '.join(parts)}."
     else:
         verdict = "The seed does not matter: no share of the noise is tied to it."
@@ -176,11 +177,11 @@ def fidelity_effect(
     questions = ["fidelity changes the values", "fidelity changes the differences"]
     table = _nested(questions, models, ["fidelity", "optimizer:fidelity"])
     details = _slopes(models[-1], "fidelity") if _is_number(data["fidelity"]) else pd.DataFrame()
-    main, inner = (table["p_adjusted"] < alpha).tolist()
+    main, order = (table["p_adjusted"] < alpha).tolist()
     verdict = (
         f"The {fidelity} {'changes' if main else 'does not change'} the values "
         f"(p = {p_text(table['p_adjusted'].iloc[0])}) and "
-        f"{'changes' if inner else 'does not change'} the differences between optimizers "
+        f"{'changes' if order else 'does not change'} the differences between optimizers "
         f"(p = {p_text(table['p_adjusted'].iloc[1])}){unit}."
     )
     return Answer(verdict, table, details)
@@ -229,8 +230,10 @@ def feature_impact(
     inner = inner[["feature", *(c for c in inner.columns if c != "feature")]]
     found = table[table["p_adjusted"] < alpha].sort_values("p_adjusted")
     if len(found):
-        parts = [f"{r.feature} (p = {p_text(r.p_adjusted)}: {_winners(inner, r.feature, alpha)})"
-                 for r in found.itertuples()]  # fmt: skip
+        parts = [
+            f"{name} (p = {p_text(p)}: {_winners(inner, name, alpha)})"
+            for name, p in zip(found["feature"], found["p_adjusted"], strict=True)
+        ]
         verdict = f"Who wins depends on {'; '.join(parts)}."
     else:
         verdict = f"None of {', '.join(features)} changes the differences between optimizers."
@@ -269,13 +272,14 @@ def budget_trend(
         verdict = "No optimizer overtakes another over the budget."
     else:
         sure = crossings[crossings["confirmed"]]
-        parts = [f"{r.after} overtakes {r.before} at {r.crossing:.3g}" for r in sure.itertuples()]
+        parts = [
+            f"{r['after']} overtakes {r['before']} at {r['crossing']:.3g}"
+            for r in sure.to_dict("records")
+        ]
         verdict = (
             "; ".join(parts) + "."
             if parts
-            else (
-                f"{len(crossings)} overtaking points, none of them confirmed by tests on both sides."
-            )
+            else (f"{len(crossings)} overtaking points, none confirmed by tests on both sides.")
         )
     return Answer(verdict, table, crossings)
 
@@ -304,11 +308,11 @@ def _several_levels(data: pd.DataFrame, column: str, name: str) -> None:
         raise BadResults(f"column {name!r} has one value ({data[column].iloc[0]!r})")
 
 
-def _is_number(column: pd.Series) -> bool:  # type: ignore[type-arg]
+def _is_number(column: pd.Series[Any]) -> bool:
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
-def _decades(column: pd.Series) -> tuple[pd.Series, str]:  # type: ignore[type-arg]
+def _decades(column: pd.Series[Any]) -> tuple[pd.Series[Any], str]:
     if _is_number(column) and column.min() > 0 and column.max() >= 10 * column.min():
         return np.log10(column), " (per decade)"
     return column, ""
@@ -339,8 +343,13 @@ def _nested(questions: list[str], models: list[lmem.MixedModel], terms: list[str
     ):
         test, f = lmem.compare(small, large), large.anova().loc[term]
         rows.append(
-            (question, small.formula, large.formula, test["chi2"], test["df"], test["p"])
-            + (f["F"], f["den_df"], f["p"])
+            (
+                question,
+                small.formula,
+                large.formula,
+                *test[["chi2", "df", "p"]],
+                *f[["F", "den_df", "p"]],
+            )
         )
     names = ["question", "null", "alternative", "chi2", "df", "p_ratio", "F", "den_df", "p"]
     return _holm(pd.DataFrame(rows, columns=names))
@@ -361,7 +370,7 @@ def _slopes(model: lmem.MixedModel, covariate: str) -> pd.DataFrame:
     return table
 
 
-def _within(model: lmem.MixedModel, feature: pd.Series) -> pd.DataFrame:  # type: ignore[type-arg]
+def _within(model: lmem.MixedModel, feature: pd.Series[Any]) -> pd.DataFrame:
     if _is_number(feature) and feature.nunique() > 2:
         levels = np.unique(np.quantile(feature, [0.25, 0.75]))
         parts = [
@@ -380,8 +389,10 @@ def _winners(inner: pd.DataFrame, feature: str, alpha: float) -> str:
     parts = []
     for level, rows in inner[inner["feature"] == feature].groupby("level", sort=False):
         sure = rows[rows["p_adjusted"] < alpha]
-        said = [f"{r.left if r.estimate < 0 else r.right} beats {r.right if r.estimate < 0 else r.left}"
-                for r in sure.itertuples()]  # fmt: skip
+        said = [
+            "{} beats {}".format(*((a, b) if estimate < 0 else (b, a)))
+            for a, b, estimate in zip(sure["left"], sure["right"], sure["estimate"], strict=True)
+        ]
         shown = f"{level:.3g}" if isinstance(level, float) else str(level)
         parts.append(f"at {shown} {', '.join(said) if said else 'none'}")
     return "; ".join(parts)

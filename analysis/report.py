@@ -238,8 +238,16 @@ def provenance(summary: Summary) -> Section:
     return Section("provenance", "Provenance", f"<dl>{body}</dl>")
 
 
+def significance(summary: Summary) -> Section | None:
+    """Which differences are real; the statistics libraries are imported only here."""
+    from carps_like.analysis.significance import section
+
+    return section(summary)
+
+
 SECTIONS: tuple[Maker, ...] = (
     ranking,
+    significance,
     rank_over_time,
     anytime_curves,
     final_performance,

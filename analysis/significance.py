@@ -11,7 +11,7 @@ import pandas as pd
 
 from carps_like.analysis.cd import diagram
 from carps_like.analysis.comparison import Comparison, compare
-from carps_like.errors import BadResults
+from carps_like.errors import CarpsLikeError
 
 if TYPE_CHECKING:
     from carps_like.analysis.html import Section
@@ -93,7 +93,7 @@ def section(summary: Summary) -> Section | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result = compare(runs(summary.final), scale="rank")
-    except BadResults as error:
+    except CarpsLikeError as error:
         body = html.paragraph(f"No test: {error}.")
         return html.Section("significance", "Are the differences real?", body)
     body = f'<p class="lead">{html.escape(result.paragraph)}</p>'

@@ -127,8 +127,8 @@ def conclusion(summary: Summary) -> list[str]:
     else:
         said = [f"{over}, {_leaders(table)}."]
         said.append(
-            "This describes these runs at this budget; no significance was tested, so a small "
-            "difference can be chance."
+            "This describes these runs at this budget, and a small difference can be chance: "
+            "the report and `carps-like analyze` test which are real."
         )
     if n_seeds == 1:
         said.append("With one seed the spread between repetitions is unknown.")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
-
-import pandas as pd
 
 if TYPE_CHECKING:
     from carps_like.analysis.comparison import Comparison
@@ -19,14 +18,14 @@ UNITS = {
 
 def p_text(p: float) -> str:
     """A p-value in words' precision; tables keep all digits."""
-    if pd.isna(p):
+    if math.isnan(p):
         return "not estimable"
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}" if p > 0 else "below 1e-300"
 
 
 def verdict(left: str, right: str, estimate: float, p: float, minimise: bool, alpha: float) -> str:
     """``left better``, ``right better``, ``not separated``."""
-    if pd.isna(p):
+    if math.isnan(p):
         return "not estimable"
     if p >= alpha:
         return "not separated"
@@ -43,18 +42,23 @@ def paragraph(result: Comparison) -> str:
         rows = rows.reindex(rows["estimate"].abs().sort_values(ascending=False).index)
         where = f" at {result.by} = {level}" if result.by else ""
         better, equal = [], []
-        for r in rows.itertuples():
+        for r in rows.to_dict("records"):
             said = verdict(
-                str(r.left), str(r.right), r.estimate, r.p_adjusted, result.minimise, result.alpha
+                str(r["left"]),
+                str(r["right"]),
+                r["estimate"],
+                r["p_adjusted"],
+                result.minimise,
+                result.alpha,
             )
             if said == "not separated":
-                equal.append(f"{r.left} and {r.right}")
+                equal.append(f"{r['left']} and {r['right']}")
             elif said.endswith("better"):
                 first = said.removesuffix(" better")
-                second = r.right if first == r.left else r.left
+                second = r["right"] if first == r["left"] else r["left"]
                 better.append(
-                    f"{first} is better than {second} by {abs(r.estimate):.3g} "
-                    f"+- {r.std_error:.2g}{UNITS[result.scale]} (p = {p_text(r.p_adjusted)})"
+                    f"{first} is better than {second} by {abs(r['estimate']):.3g} "
+                    f"+- {r['std_error']:.2g}{UNITS[result.scale]} (p = {p_text(r['p_adjusted'])})"
                 )
         text = f"On {result.n_tasks} tasks{where}, "
         text += ", ".join(better) if better else "no optimizer is shown to be better than another"
@@ -75,8 +79,9 @@ def report(result: Comparison) -> str:
         choice=many["scale"] + many["interaction"].map({True: "", False: " (naive)"})
     ).pivot_table(index=keys, columns="choice", values="conclusion", aggfunc="first", sort=False)
     checks = [
-        f"  [{r.level:7}] {r.check}: {r.finding}" + (f" -> {r.offer}" if r.offer else "")
-        for r in result.checks.itertuples()
+        f"  [{r['level']:7}] {r['check']}: {r['finding']}"
+        + (f" -> {r['offer']}" if r["offer"] else "")
+        for r in result.checks.to_dict("records")
     ]
     return "\n".join(
         [

@@ -27,6 +27,8 @@ carps-like: compare hyperparameter optimizers on benchmark tasks
   optimizers  list optimizers: --type mo --json
   status      what a results folder holds, by state; --watch follows it
   report      one self-contained page: report RESULTS [-o FILE]
+  analyze     which differences are real: analyze RESULTS [--against random]
+  subset      few tasks that speak for all: subset RESULTS --k 20 --split dev,test -o mine.yaml
   compact     make runs.parquet and trials.parquet from the logs
   env         environments of optimizers that need one: env list, env build neps, env remove neps
   check       does an optimizer keep what it claims? check my_module:MyOptimizer [--quick]
@@ -96,6 +98,18 @@ def _report(argv: Sequence[str]) -> int:
     return report(argv)
 
 
+def _analyze(argv: Sequence[str]) -> int:
+    from carps_like.commands.analysis import analyze
+
+    return analyze(argv)
+
+
+def _subset(argv: Sequence[str]) -> int:
+    from carps_like.commands.analysis import subset
+
+    return subset(argv)
+
+
 def _compact(argv: Sequence[str]) -> int:
     from carps_like.commands.folder import compact
 
@@ -125,6 +139,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "optimizers": _optimizers,
     "status": _status,
     "report": _report,
+    "analyze": _analyze,
+    "subset": _subset,
     "compact": _compact,
     "env": _env,
     "check": _check,

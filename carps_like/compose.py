@@ -36,7 +36,7 @@ from carps_like.errors import (
     did_you_mean,
 )
 from carps_like.registry import describe_task, task_names, variants
-from carps_like.study import check_study, read_study, study_names, study_seeds
+from carps_like.study import check_study, read_study, study_names, study_seeds, subset_names
 from carps_like.variants import RESERVED
 
 SCHEME = "carps-like"
@@ -240,10 +240,13 @@ class Composer:
             values = self._values(override, line)
         else:
             values = [str(override.value())] if key in ("optimizer", "task", "study") else []
+        subsets = key == "task" and any(value.startswith("@") for value in values)
+        if subsets:
+            values = [n for v in values for n in (subset_names(v[1:]) if v[0] == "@" else (v,))]
         if key in ("optimizer", "task", "study"):
             for value in values:
                 self._check_name(key, value)
-        if override.is_sweep_override():
+        if override.is_sweep_override() or subsets:
             prefix = "+" if override.type is OverrideType.ADD else ""
             request.axes[prefix + key] = list(dict.fromkeys(values))
         elif key == "study" and override.value() is not None:

@@ -170,6 +170,7 @@ class Capabilities:
     global_seeds: bool = False  # its library draws from the global generators
     learns: int | None = 60  # trials by which it beats random search on a separable quadratic;
     # None: it ignores results
+    seeded: bool = True  # False: may propose the same whatever the seed
     pickles: bool = False  # its state can be pickled between an ask and a tell
     min_dimension: int = 1
     max_dimension: int | None = None

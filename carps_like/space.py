@@ -183,6 +183,11 @@ class Checker:
         self._floats: list[tuple[str, float, float]] | None = None
         if self._plain and all(p.kind == "float" for p in self.params):
             self._floats = [(p.name, p.lower, p.upper) for p in self.params]
+        kinds = {"float": float, "int": int}
+        self._mixed = [
+            (p.name, kinds.get(p.kind), p.lower, p.upper, {c: c.__class__ for c in p.choices})
+            for p in self.params
+        ]
 
     def check(self, config: Configuration) -> None:
         """Raise :class:`BadValue`, naming the hyperparameter, unless ``config`` is legal."""
@@ -196,7 +201,23 @@ class Checker:
                     return
             except KeyError:
                 pass
+        elif self._plain and len(config) == len(self._mixed) and self._is_plainly_legal(config):
+            return
         self._check(config)
+
+    def _is_plainly_legal(self, config: Configuration) -> bool:
+        """Whether every value is legal beyond doubt; what is not is looked at in full."""
+        try:
+            for name, kind, lower, upper, choices in self._mixed:
+                value = config[name]
+                if kind is None:
+                    if choices.get(value) is not value.__class__:
+                        return False
+                elif value.__class__ is not kind or not lower <= value <= upper:  # type: ignore[operator]
+                    return False
+        except (KeyError, TypeError):
+            return False
+        return True
 
     def _check(self, config: Configuration) -> None:
         for name in config:

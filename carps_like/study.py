@@ -149,33 +149,15 @@ def _passing(where: str, names: Iterable[str]) -> list[str]:
 
 
 def subset_names(name: str) -> Sequence[str]:
-    """The tasks of ``@name``: ``bb-dev`` is part ``dev`` of the shipped ``configs/subset/bb.yaml``,
-    ``./mine.yaml:dev`` that part of a file of the user's own.
+    """The tasks of a stored subset: ``@name`` in a study or on the command line.
 
     Raises:
         UnknownName: there is no such subset or part; the message has the nearest one.
         MissingData, BadValue: the file is not there, or holds no subsets.
     """
-    from carps_like.analysis.subset import load
+    from carps_like.analysis.subset import load_subset
 
-    file, _, part = name.rpartition(":")
-    if file.endswith((".yaml", ".yml")):
-        return load(Path(file).expanduser()).part(part).tasks
-    known = {f"{path.stem}-{part}": path for path, part in _shipped_parts()}
-    if name not in known:
-        otherwise = (
-            f"there are {', '.join(known)}" if known else "or a file's part: @./mine.yaml:dev"
-        )
-        raise UnknownName("subset", name, known, otherwise)
-    path = known[name]
-    return load(path).part(name.removeprefix(f"{path.stem}-")).tasks
-
-
-def _shipped_parts() -> Iterator[tuple[Path, str]]:
-    from carps_like.analysis.subset import load
-
-    for path in sorted((Path(__file__).parent / "configs" / "subset").glob("*.yaml")):
-        yield from ((path, part) for part in load(path).parts)
+    return load_subset(name)
 
 
 def study_seeds(seeds: Any) -> list[int]:

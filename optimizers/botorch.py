@@ -88,8 +88,10 @@ class _BoTorch(Optimizer):
 
     def _modelled(self) -> tuple[dict[str, Value], Array]:
         import torch
+        from botorch.utils.sampling import manual_seed
 
-        with warnings.catch_warnings():
+        # torch's global generator is seeded for this proposal and found again as it was
+        with warnings.catch_warnings(), manual_seed(int(self._rng.integers(2**31))):
             warnings.simplefilter("ignore")  # of fits that stop early
             acquisition = self._built()
             x = self._best(acquisition)
@@ -175,7 +177,7 @@ class BoTorch(_BoTorch):
     Monte Carlo form while trials are open or with constraints), qlognei (noisy), ucb.
     """
 
-    capabilities = Capabilities(constraints=True, global_seeds=True)
+    capabilities = Capabilities(constraints=True)
     acquisitions: ClassVar[tuple[str, ...]] = ("logei", "qlognei", "ucb")
 
     def _built(self) -> Any:
@@ -229,7 +231,7 @@ class Turbo(BoTorch):
     there are dimensions (at least 4), and begins anew below 0.5^7.
     """
 
-    capabilities = Capabilities(global_seeds=True)
+    capabilities = Capabilities()
     acquisitions: ClassVar[tuple[str, ...]] = ("logei",)
 
     def __init__(
@@ -292,9 +294,7 @@ class BoTorchMany(_BoTorch):
     (Daulton et al., 2021: one random augmented Chebyshev scalarisation per ask).
     """
 
-    capabilities = Capabilities(
-        multi_objective=True, single_objective=False, constraints=True, global_seeds=True
-    )
+    capabilities = Capabilities(multi_objective=True, single_objective=False, constraints=True)
     acquisitions: ClassVar[tuple[str, ...]] = ("qlognehvi", "qlognparego")
 
     def _built(self) -> Any:
@@ -346,7 +346,7 @@ class MultiFidelity(_BoTorch):
     design is evaluated at fidelities of 1/3 and 1 of the range, in turn.
     """
 
-    capabilities = Capabilities(fidelity="needs", global_seeds=True)
+    capabilities = Capabilities(fidelity="needs")
     acquisitions: ClassVar[tuple[str, ...]] = ("qmfkg",)
 
     def __init__(
@@ -374,7 +374,9 @@ class MultiFidelity(_BoTorch):
         return Trial(config, fidelity, tag=(self._asked - 1, point))
 
     def _proposed(self) -> tuple[dict[str, Value], Array, float]:
-        with warnings.catch_warnings():
+        from botorch.utils.sampling import manual_seed
+
+        with warnings.catch_warnings(), manual_seed(int(self._rng.integers(2**31))):
             warnings.simplefilter("ignore")
             found = self._best(self._built())
         x, level = found[:-1], float(found[-1])

@@ -239,7 +239,9 @@ class CatCma(Generational):
 class Como(CatCma):
     """COMO-CatCMA with margin: several objectives, one kernel per point of the front."""
 
-    capabilities = Capabilities(multi_objective=True, single_objective=False, min_dimension=2)
+    capabilities = Capabilities(
+        multi_objective=True, single_objective=False, min_dimension=2, learns=600
+    )
     algorithm = "COMOCatCMAwM"
 
     def _propose(self) -> Sequence[Any]:

@@ -47,7 +47,7 @@ class GradientFree(Optimizer):
     ending ``Optimizer``. One trial at a time.
     """
 
-    capabilities = Capabilities(parallel=False, global_seeds=True)
+    capabilities = Capabilities(parallel=False, global_seeds=True, learns=300)
     requires = ("gradient_free_optimizers",)
     extra = "gfo"
 

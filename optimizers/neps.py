@@ -108,7 +108,8 @@ class _Neps(Optimizer):
         return self._lineage.trial(config, fidelity, info, tag=found)
 
     def tell(self, trial: Trial, result: Result) -> None:
-        if not result.ok:
+        # with several objectives its brackets need values of every trial: the penalty's
+        if not result.ok and len(result.values) == 1:
             self._neps.tell(trial.tag, RuntimeError(result.error or "failed"))
             return
         values = result.values
@@ -158,10 +159,22 @@ class NepsFidelityPrior(_Neps):
 
 
 class NepsMany(_Neps):
-    """``moasha`` and ``mo_hyperband``: several objectives and fidelities."""
+    """``mo_hyperband``: several objectives and fidelities."""
 
     capabilities = Capabilities(
         global_seeds=True, fidelity="needs", multi_objective=True, single_objective=False
+    )
+
+
+class NepsMoasha(NepsMany):
+    """MO-ASHA; it fails when asked again before a trial is told."""
+
+    capabilities = Capabilities(
+        global_seeds=True,
+        fidelity="needs",
+        multi_objective=True,
+        single_objective=False,
+        parallel=False,
     )
 
 

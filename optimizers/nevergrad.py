@@ -41,7 +41,7 @@ def value(param: Param, x: Any) -> Value:
 class Nevergrad(Optimizer):
     """``optimizer`` is a name of ``nevergrad.optimizers.registry``."""
 
-    capabilities = Capabilities(global_seeds=True)
+    capabilities = Capabilities(global_seeds=True, learns=300)
     requires = ("nevergrad",)
     extra = "nevergrad"
 
@@ -86,11 +86,26 @@ class Nevergrad(Optimizer):
             warnings.simplefilter("ignore")
             self._optimizer.tell(candidate, loss, *extra)
 
+    def close(self) -> None:
+        """End the threads in which Nevergrad runs optimizers that have no ask and tell."""
+        inside = [self._optimizer]
+        while inside:
+            one = inside.pop()
+            thread = getattr(one, "_messaging_thread", None)
+            if thread is not None:
+                thread.stop()
+                thread._thread.join(timeout=5.0)
+            inside += [x for x in (getattr(one, "_optim", None),) if x is not None]
+            inside += list(getattr(one, "optims", None) or [])
+
 
 class NevergradPlanned(Nevergrad):
-    """Those that choose their method by dimension, types and number of trials: NGOpt and kin."""
+    """Those that choose their method by dimension, types and number of trials: NGOpt and kin.
 
-    capabilities = Capabilities(needs_trials=True, global_seeds=True)
+    What they choose may run in a thread that answers one ask at a time.
+    """
+
+    capabilities = Capabilities(needs_trials=True, parallel=False, seeded=False, global_seeds=True)
 
 
 class NevergradMany(Nevergrad):

@@ -139,6 +139,12 @@ class CmaEs(_Optuna):
         super().__init__(task, seed, warn_independent_sampling=False, **options)
 
 
+class CmaEsMargin(CmaEs):
+    """With margin for integers; it cannot follow a space whose active part changes."""
+
+    capabilities = Capabilities(conditions="no")
+
+
 class Qmc(_Optuna):
     """Quasi-random sequences on the numbers; scrambled by default, or seeds would be alike."""
 

@@ -27,7 +27,6 @@ _SINGLE = {
     "ES": "algorithms.soo.nonconvex.es",
     "SRES": "algorithms.soo.nonconvex.sres",
     "ISRES": "algorithms.soo.nonconvex.isres",
-    "BRKGA": "algorithms.soo.nonconvex.brkga",
     "G3PCX": "algorithms.soo.nonconvex.g3pcx",
 }
 _MANY = {
@@ -109,16 +108,16 @@ def _violation(result: Result | None, worst: Any) -> Any:
 
 
 class Pymoo(_Pymoo):
-    """``algorithm``: GA, DE, PSO, CMAES, ES, SRES, ISRES, BRKGA or G3PCX, one objective."""
+    """``algorithm``: GA, DE, PSO, CMAES, ES, SRES, ISRES or G3PCX, one objective."""
 
-    capabilities = Capabilities(min_dimension=2)
+    capabilities = Capabilities(min_dimension=2, learns=400)
     algorithms = _SINGLE
 
 
 class PymooConstrained(Pymoo):
     """Those of them that read constraint values: GA, DE, ES, SRES, ISRES."""
 
-    capabilities = Capabilities(constraints=True, min_dimension=2)
+    capabilities = Capabilities(constraints=True, min_dimension=2, learns=400)
 
 
 class PymooMany(_Pymoo):
@@ -129,7 +128,11 @@ class PymooMany(_Pymoo):
     """
 
     capabilities = Capabilities(
-        multi_objective=True, single_objective=False, constraints=True, min_dimension=2
+        multi_objective=True,
+        single_objective=False,
+        constraints=True,
+        min_dimension=2,
+        learns=600,
     )
     algorithms = _MANY
 
@@ -164,7 +167,7 @@ class PymooNumba(PymooMany):
 class MixedVariable(_Pymoo):
     """Mixed-variable genetic algorithm; with several objectives it ranks as NSGA-II does."""
 
-    capabilities = Capabilities(multi_objective=True, constraints=True)
+    capabilities = Capabilities(multi_objective=True, constraints=True, learns=400)
     algorithms: ClassVar[dict[str, str]] = {"MixedVariableGA": "core.mixed"}
 
     def __init__(self, task: TaskDescription, seed: int, **options: Any) -> None:

@@ -14,7 +14,7 @@ from carps_like.tasks.synthetic import FUNCTIONS
 from carps_like.tasks.yahpo import scenarios
 
 TARGET = Path(__file__).resolve().parents[1] / "tasks" / "data" / "priorband" / "priors.json"
-SCENARIOS = ("lcbench", "rbv2_xgboost", "rbv2_rpart", "rbv2_ranger_v2")
+SCENARIOS = ("lcbench", "rbv2_xgboost", "rbv2_rpart", "rbv2_ranger_v2", "rbv2_rpart_v2")
 
 
 def bases() -> list[tuple[str, int]]:

@@ -20,7 +20,7 @@ from carps_like.description import Objective
 from carps_like.errors import BadValue, MissingData
 from carps_like.interface import Task
 from carps_like.tasks._data import SHIPPED, shipped
-from carps_like.trial import Configuration, Outcome
+from carps_like.trial import Configuration, Outcome, Value
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
@@ -123,7 +123,7 @@ class Index:
         self._rows = unpack(found["rows"], "int32") if "rows" in found else None
         if self.pool is None:
             strides = np.cumprod([1, *sizes[:0:-1]])[::-1].tolist()
-            self._walk = [
+            self._steps = [
                 (name, {v: k * stride for v, k in codes.items()})
                 for (name, _, _), codes, stride in zip(
                     self._inputs, self._codes, strides, strict=True
@@ -150,6 +150,11 @@ class Index:
         for k, key in enumerate(np.ascontiguousarray(self._places.T)):
             self._exact.setdefault(key.tobytes(), k)
 
+    @property
+    def walk(self) -> list[tuple[str, dict[Value, int]]] | None:
+        """Per hyperparameter, what each value adds to the row's number; ``None`` unless a grid."""
+        return None if self.pool is not None or self._rows is not None else self._steps
+
     def of(self, config: Configuration) -> tuple[int, float]:
         """Row of ``config``, and its distance from it: 0 where the table has it.
 
@@ -159,7 +164,7 @@ class Index:
         if self.pool is not None:
             return self._nearest(config)
         k: int = 0
-        for name, steps in self._walk:
+        for name, steps in self._steps:
             k += steps[config[name]]
         if self._rows is None:
             return k, 0.0
@@ -229,9 +234,11 @@ class TableTask(Task):
             (objective.name, means(folder, table, column))
             for objective, column in zip(description.objectives, meta["columns"], strict=True)
         ]
+        self._last = [(name, column[-1]) for name, column in self._columns]
         self._seconds = means(folder, table, "cost")[0] if meta.get("cost") else None
         self._full = catalogue(folder)[table]["repetitions"]
         self._strict = meta.get("pool") == "strict"
+        self._walk = self._index.walk
 
     def __reduce__(self) -> Any:
         return TableTask, (self.description,)
@@ -239,12 +246,24 @@ class TableTask(Task):
     def compute(
         self, config: Configuration, fidelity: float | None, seed: int | None, state: Any
     ) -> Mapping[str, float] | Outcome:
-        row, distance = self._index.of(config)
+        row, distance = 0, 0.0
+        if self._walk is not None:  # a full grid, where calls would cost more than the answer
+            for name, steps in self._walk:
+                row += steps[config[name]]
+        else:
+            row, distance = self._index.of(config)
         if distance and self._strict:
             raise BadValue(f"{self.description.name!r} is a pool without the row {dict(config)}")
-        n = self._full if fidelity is None else int(fidelity)
-        values = {name: column.item(min(n, len(column)) - 1, row) for name, column in self._columns}
-        extra = {"nearest_row": row, "distance": distance} if distance else {}
+        if fidelity is None:
+            values = {name: column.item(row) for name, column in self._last}
+            n = self._full
+        else:
+            n = int(fidelity)
+            values = {
+                name: column.item(min(n, len(column)) - 1, row) for name, column in self._columns
+            }
+        if distance:
+            return Outcome(values, extra={"nearest_row": row, "distance": distance})
         if self._seconds is None:
-            return Outcome(values, extra=extra) if extra else values
-        return Outcome(values, self._seconds.item(row) * n / self._full, extra=extra)
+            return values
+        return Outcome(values, self._seconds.item(row) * n)

@@ -1,7 +1,7 @@
 """Tasks with an expert's prior, built as PriorBand does (Mallik et al., 2023).
 
 ``priorband-<base>-<prior>-<type>``: the base is a synthetic function with a fidelity, or an
-instance of YAHPO's lcbench or rbv2 scenarios (version 1's xgboost and rpart, version 2's ranger).
+instance of YAHPO's lcbench or rbv2 scenarios.
 The prior is centred on one configuration among random ones at full fidelity (1,000 of a surrogate,
 20,000 of a function; ``scripts/priors.py``):
 

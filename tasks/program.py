@@ -8,8 +8,16 @@ command names one, else in the last line of standard output: a number for each o
 likes ``cost`` (seconds) and ``constraints`` (a list; satisfied when <= 0). ::
 
     task = program_task(
-        "compress", ["zstd", "-{level}", "{input}", "-o", "{result}"], parameters, objectives
+        "compress", ["python3", "compress.py", "{level}", "{result}"], parameters, objectives
     )
+
+The same in a file ``compress.yaml`` of a ``--config-dir``'s folder ``task``::
+
+    _target_: carps_like.tasks.program.program_task
+    command: ["{python}", "/path/of/compress.py", "{result}"]
+    parameters: [{name: level, kind: int, lower: 1, upper: 19}]
+    objectives: [{name: size, unit: bytes}]
+    seconds: 60
 
 A program that ends with another exit code than 0, or with no answer, gives a failed trial whose
 error is the last line that it wrote; one that runs over ``seconds`` is ended with all its children
@@ -20,7 +28,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import string
 import subprocess
@@ -158,6 +165,8 @@ def _environment(program: str) -> dict[str, str]:
 
 
 def _limit(mebibytes: int) -> None:
+    import resource  # POSIX alone; without it, programs still run unlimited
+
     resource.setrlimit(resource.RLIMIT_AS, (mebibytes << 20, mebibytes << 20))
 
 
@@ -169,6 +178,9 @@ def _end(process: subprocess.Popen[str]) -> None:
         pass
     finally:
         process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 def program_task(

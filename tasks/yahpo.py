@@ -5,6 +5,9 @@ batched rows differ in the last bits, and a replay would not meet its log again.
 its scenarios as YAHPO does; those of version 2 end in ``_v2``, those of 1.9 begin with ``fair_``.
 Outputs are bit for bit those of ``yahpo_gym`` 1.0.2.
 
+The cost is the time that the network predicts, up to the fidelity. On 8 of the rbv2 instances it
+falls, on the average, from the smallest training size to the largest.
+
 The instance, the fidelity and ``repl`` (fixed at 10) are inputs of the network but no
 hyperparameters. ``f1`` is no objective: it is nearly constant on half of the instances.
 """

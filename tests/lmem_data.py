@@ -83,7 +83,7 @@ class DenseModel:
             v += (codes[:, None] == codes) * (z @ lower @ lower.T @ z.T)
         factor = linalg.cholesky(v, lower=True)
         a = linalg.solve_triangular(factor, np.column_stack([self.x, self.y]), lower=True)
-        q, r = linalg.qr(a, mode="economic")
+        r = linalg.qr(a, mode="economic")[1]
         n, p = self.x.shape
         rss = r[p, p] ** 2
         nu = n - p if self.reml else n

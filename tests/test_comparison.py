@@ -237,7 +237,8 @@ def test_analyze_prints_the_paragraph_and_writes_tables_and_diagrams(tmp_path: P
         assert part in text
     names = {p.name for p in tmp_path.iterdir()}
     assert {"contrasts.csv", "means.csv", "checks.csv", "coverage.csv", "multiverse.csv",
-            "leave_one_out.csv", "random_effects.csv", "fixed_effects.csv", "analysis.txt", "cd.svg",
+            "leave_one_out.csv", "random_effects.csv", "fixed_effects.csv", "analysis.txt",
+            "cd.svg",
             "cd.pdf", "cd.png", "cd.tex"} <= names  # fmt: skip
     table = pd.read_csv(tmp_path / "contrasts.csv")
     np.testing.assert_allclose(table["p_broad"], compare(data).contrasts["p_broad"])

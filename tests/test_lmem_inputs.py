@@ -93,7 +93,7 @@ def test_a_bad_formula_is_one_line_that_names_the_culprit(
     ],
 )
 def test_a_bad_option_is_named(data: pd.DataFrame, options: dict, message: str) -> None:
-    with pytest.raises(CarpsLikeError, match=".") as error:
+    with pytest.raises(CarpsLikeError) as error:
         lmem.fit("loss ~ optimizer + (1|task)", data, **options)
     assert message in str(error.value)
 

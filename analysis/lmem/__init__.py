@@ -5,7 +5,7 @@
 >>> model.contrasts("optimizer")                                                # doctest: +SKIP
 """
 
-from .hypotheses import compare
-from .model import MixedModel, fit
+from carps_like.analysis.lmem.hypotheses import compare
+from carps_like.analysis.lmem.model import MixedModel, fit
 
 __all__ = ["MixedModel", "compare", "fit"]

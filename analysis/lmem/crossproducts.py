@@ -10,11 +10,10 @@ import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.csgraph import connected_components
 
+from carps_like.analysis.lmem.design import Design, chunks
+from carps_like.analysis.lmem.elimination import Blocks, Elimination, Floats, Ints, Sizes
+from carps_like.analysis.lmem.frame import Cells
 from carps_like.errors import BadValue
-
-from .design import Design, chunks
-from .elimination import Blocks, Elimination, Floats, Ints, Sizes
-from .frame import Cells
 
 DENSE_LIMIT = 20_000  # columns of the dense level: 3.2 GB a matrix
 

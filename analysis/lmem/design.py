@@ -6,6 +6,7 @@ import itertools
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,9 @@ from formulaic import Formula, ModelSpec
 from formulaic.errors import FormulaicError
 from scipy import linalg
 
+from carps_like.analysis.lmem.formula import MixedFormula, is_elementwise
+from carps_like.analysis.lmem.frame import Cells, Floats
 from carps_like.errors import BadValue
-
-from .formula import MixedFormula, is_elementwise
-from .frame import Cells, Factor, Floats
 
 CHUNK = 1_000_000  # cells whose matrices are in memory at a time
 ALIASED = 1e-7  # a column is a combination of others below this share of its length
@@ -236,7 +236,7 @@ def _terms_with_empty_cells(fixed: Columns, cells: Cells) -> set[int]:
     return empty
 
 
-def _is_categorical(column: pd.Series) -> bool:  # type: ignore[type-arg]
+def _is_categorical(column: pd.Series[Any]) -> bool:
     return isinstance(column.dtype, pd.CategoricalDtype)
 
 
@@ -274,8 +274,3 @@ def _term(text: str, group: tuple[str, ...], name: str, cells: Cells) -> Term:
     # factor of the covariance stays lower triangular in the new units
     factor: npt.NDArray[np.float64] = linalg.cholesky(correlation[::-1, ::-1], lower=True)
     return Term(parts, group, factor[::-1, ::-1].T * diagonal)
-
-
-def group_levels(cells: Cells, term: Term) -> Factor:
-    """The grouping factor of a term."""
-    return cells.groups[term.group]

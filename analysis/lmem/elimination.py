@@ -353,9 +353,10 @@ def _invert(covariance: Floats, a: Floats) -> tuple[Floats, Floats, float]:
         return h, covariance[0, 0] * h, -float(np.log(np.abs(h)).sum())
     inner = covariance @ a
     inner[:, np.arange(k), np.arange(k)] += 1.0
-    h = np.linalg.inv(inner)
+    h = np.asarray(np.linalg.inv(inner), dtype=float)
     result = h @ covariance
-    return h, (result + np.swapaxes(result, 1, 2)) / 2, float(np.linalg.slogdet(inner)[1].sum())
+    symmetric: Floats = (result + np.swapaxes(result, 1, 2)) / 2
+    return h, symmetric, float(np.linalg.slogdet(inner)[1].sum())
 
 
 def _root(covariance: Floats) -> Floats | None:
@@ -404,15 +405,15 @@ def _diagonal_blocks(matrix: Floats, sizes: list[Sizes]) -> list[tuple[Sizes, Fl
 
 def _row_dot(left: Floats | sparse.csr_array, right: Floats) -> Floats:
     """Sum over columns of the product, for a sparse or dense left side."""
-    if sparse.issparse(left):
-        left = sparse.csr_array(left)
+    if not isinstance(left, np.ndarray):
         rows = np.repeat(np.arange(left.shape[0]), np.diff(left.indptr))
-        return np.bincount(rows, left.data * right[rows, left.indices], left.shape[0])
-    return np.einsum("ij,ij->i", left, right)
+        sums = np.bincount(rows, left.data * right[rows, left.indices], left.shape[0])
+        return np.asarray(sums, dtype=float)
+    return np.asarray(np.einsum("ij,ij->i", left, right))
 
 
 def _dense(matrix: Floats | sparse.csr_array) -> Floats:
-    return matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+    return matrix if isinstance(matrix, np.ndarray) else np.asarray(matrix.toarray())
 
 
 def _worth_dense(matrix: sparse.csr_array) -> bool:

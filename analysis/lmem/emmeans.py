@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from carps_like.analysis.lmem.elimination import Floats
+from carps_like.analysis.lmem.formula import variables
+from carps_like.analysis.lmem.inference import DfMethod
+from carps_like.analysis.lmem.multiplicity import adjusted, check_adjust, critical
 from carps_like.errors import BadValue, UnknownName
 
-from .elimination import Floats
-from .formula import variables
-from .inference import DfMethod
-from .multiplicity import adjusted, check_adjust, critical
-
 if TYPE_CHECKING:
-    from .model import MixedModel
+    from carps_like.analysis.lmem.model import MixedModel
 
 Names = str | Sequence[str] | None
 
@@ -138,7 +137,7 @@ def _noted(table: pd.DataFrame, labels: Sequence[object], what: str) -> pd.DataF
     missing = table["estimate"].isna().to_numpy()
     if not missing.any():
         return table
-    names = ", ".join(f"{what} {labels[i]}" for i in np.flatnonzero(missing))
+    names = ", ".join(f"{what} {name}" for name, gone in zip(labels, missing, strict=True) if gone)
     warnings.warn(f"not estimable, some cells are empty: {names}", UserWarning, stacklevel=4)
     return table.assign(note=np.where(missing, "not estimable: empty cells", ""))
 

@@ -13,9 +13,9 @@ from formulaic.transforms import TRANSFORMS
 
 from carps_like.errors import BadValue
 
+_NUMPY = ("log", "log2", "log10", "log1p", "exp", "expm1", "sqrt", "abs")
 ELEMENTWISE = frozenset(
-    ("C", "I", "Q", "log", "log2", "log10", "exp")
-    + tuple(f"np.{f}" for f in ("log", "log2", "log10", "log1p", "exp", "expm1", "sqrt", "abs"))
+    ("C", "I", "Q", "log", "log2", "log10", "exp", *(f"np.{name}" for name in _NUMPY))
 )
 """Functions whose value for a row depends on that row only; others may look at all rows."""
 

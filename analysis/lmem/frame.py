@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,8 @@ import pandas as pd
 from formulaic import Formula
 from formulaic.errors import FormulaicError
 
+from carps_like.analysis.lmem.formula import MixedFormula, is_elementwise, unquote, variables
 from carps_like.errors import BadValue, UnknownName
-
-from .formula import MixedFormula, is_elementwise, unquote, variables
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -120,7 +119,7 @@ def _check_columns(data: pd.DataFrame, columns: Iterable[str]) -> None:
             raise BadValue(f"column {column!r} stands more than once in the data")
 
 
-def _is_text(column: pd.Series) -> bool:  # type: ignore[type-arg]
+def _is_text(column: pd.Series[Any]) -> bool:
     return not pd.api.types.is_numeric_dtype(column.dtype)
 
 
@@ -164,11 +163,12 @@ def _weights(
     return values
 
 
-def _factor(column: pd.Series) -> Factor:  # type: ignore[type-arg]
+def _factor(column: pd.Series[Any]) -> Factor:
     """Codes and sorted levels; a categorical column keeps its order and loses unused levels."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         categorical = column.cat.remove_unused_categories()
-        return Factor(categorical.cat.codes.to_numpy(np.intp), categorical.cat.categories)
+        codes = np.asarray(categorical.cat.codes, dtype=np.intp)
+        return Factor(codes, categorical.cat.categories)
     try:
         codes, levels = pd.factorize(column.to_numpy(), sort=True)
     except TypeError:  # values of several types have no order
@@ -261,7 +261,9 @@ def _collapse(
         index, first = keys
         n_cells = len(first)
         count = np.bincount(index, minlength=n_cells)
-        weight = count.astype(float) if weights is None else np.bincount(index, weights, n_cells)
+        weight = np.asarray(
+            count if weights is None else np.bincount(index, weights, n_cells), float
+        )
         mean, within = _moments(index, response, weights, weight)
     groups = {}
     for term in formula.random:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,15 +11,14 @@ from formulaic import Formula
 from formulaic.parser.types import Factor
 from scipy import linalg, special, stats
 
+from carps_like.analysis.lmem.design import chunks
+from carps_like.analysis.lmem.elimination import Floats
+from carps_like.analysis.lmem.formula import quote
+from carps_like.analysis.lmem.inference import DfMethod
 from carps_like.errors import BadValue
 
-from .design import chunks
-from .elimination import Floats
-from .formula import quote
-from .inference import DfMethod
-
 if TYPE_CHECKING:
-    from .model import MixedModel
+    from carps_like.analysis.lmem.model import MixedModel
 
 
 def type_three(model: MixedModel, df_method: DfMethod | None) -> pd.DataFrame:
@@ -137,7 +136,7 @@ def _independent(matrix: Floats) -> list[int]:
 # -- likelihood ratio ------------------------------------------------------------------------------
 
 
-def compare(null: MixedModel, alternative: MixedModel) -> pd.Series:  # type: ignore[type-arg]
+def compare(null: MixedModel, alternative: MixedModel) -> pd.Series[Any]:
     """Likelihood-ratio test of nested models, both by maximum likelihood.
 
     Models fitted by REML are refitted with ML, and ``note`` says so. ``df`` counts all parameters.

@@ -18,8 +18,8 @@ from typing import Literal, Protocol
 import numpy as np
 from scipy import linalg, stats
 
-from .elimination import Floats
-from .profile import Point, Profile
+from carps_like.analysis.lmem.elimination import Floats, Ints
+from carps_like.analysis.lmem.profile import Point, Profile
 
 DfMethod = Literal["kenward-roger", "satterthwaite", "z"]
 
@@ -101,7 +101,7 @@ class Satterthwaite:
     def f_test(self, rows: Floats, beta: Floats) -> FTest:
         """Fai and Cornelius: independent combinations, their t statistics' df pooled."""
         rows = _independent_rows(rows, self.covariance)
-        values, vectors = linalg.eigh(rows @ self.covariance @ rows.T)
+        vectors = linalg.eigh(rows @ self.covariance @ rows.T)[1]
         dfs = np.array([self.df(v @ rows) for v in vectors.T])
         return _f_test(rows, beta, self.covariance, _pooled_df(dfs))
 
@@ -162,7 +162,7 @@ class KenwardRoger:
 # -- Satterthwaite ---------------------------------------------------------------------------------
 
 
-def _informative(profile: Profile, theta: Floats) -> Floats:
+def _informative(profile: Profile, theta: Floats) -> Ints:
     """Theta of terms that are not exactly zero; at zero the covariance has no slope."""
     free = np.zeros(len(theta), dtype=bool)
     for part in profile.slices:
@@ -192,7 +192,7 @@ def _to_theta(profile: Profile, per_factor: list[Floats], roots: list[Floats]) -
     return profile.pack([(g + g.T) @ r for g, r in zip(by_term, roots, strict=True)])
 
 
-def _hessian(profile: Profile, theta: Floats, free: Floats, sigma2: float) -> Floats:
+def _hessian(profile: Profile, theta: Floats, free: Ints, sigma2: float) -> Floats:
     """Second derivatives of the deviance in (theta, sigma) at the optimum."""
     sigma, n = np.sqrt(sigma2), len(free)
     here = _slopes(profile, theta)[:, free]
@@ -214,7 +214,7 @@ def _hessian(profile: Profile, theta: Floats, free: Floats, sigma2: float) -> Fl
 
 
 def _covariance_slopes(
-    profile: Profile, theta: Floats, free: Floats, point: Point, sigma2: float
+    profile: Profile, theta: Floats, free: Ints, point: Point, sigma2: float
 ) -> Floats:
     """Derivatives of the covariance of the coefficients by (theta, sigma), (t + 1, p, p)."""
     roots, p = profile.unpack(theta), profile.p
@@ -379,7 +379,7 @@ def _inverse(information: Floats) -> Floats:
     scale = np.sqrt(np.abs(np.diag(information)))
     scale[scale == 0] = 1.0
     unit = information / np.outer(scale, scale)
-    return np.asarray(linalg.pinvh(unit, rtol=1e-12)) / np.outer(scale, scale)
+    return np.asarray(linalg.pinvh(unit, rtol=1e-12) / np.outer(scale, scale))
 
 
 def _ratio(numerator: float, denominator: float) -> float:

@@ -8,19 +8,19 @@ from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import linalg, stats
 
+from carps_like.analysis.lmem import crossproducts, emmeans, hypotheses, inference
+from carps_like.analysis.lmem.design import Design, build, chunks
+from carps_like.analysis.lmem.elimination import Floats, Ints
+from carps_like.analysis.lmem.formula import parse, variables
+from carps_like.analysis.lmem.frame import Cells, Factor, prepare
+from carps_like.analysis.lmem.inference import DfMethod, Inference
+from carps_like.analysis.lmem.optimise import Optimum, minimise
+from carps_like.analysis.lmem.profile import Profile
 from carps_like.errors import BadValue, UnknownName
-
-from . import crossproducts, emmeans, hypotheses, inference
-from .design import Design, Term, build, chunks
-from .elimination import Floats, Ints
-from .formula import parse, variables
-from .frame import Cells, Factor, prepare
-from .inference import DfMethod, Inference
-from .optimise import Optimum, minimise
-from .profile import Profile
 
 Method = Literal["REML", "ML"]
 SINGULAR = 1e-4  # diagonal of theta in unit columns, as lme4's isSingular
@@ -84,7 +84,7 @@ class MixedModel:
     @property
     def n_parameters(self) -> int:
         """Fixed effects, variances, covariances and the residual variance."""
-        return self._profile.p + self._profile.n_theta + 1
+        return int(self._profile.p + self._profile.n_theta + 1)
 
     @property
     def n_groups(self) -> dict[str, int]:
@@ -240,7 +240,7 @@ class MixedModel:
         table.loc[~estimable] = np.nan
         return table
 
-    def estimable(self, rows: Floats) -> Floats:
+    def estimable(self, rows: Floats) -> npt.NDArray[np.bool_]:
         """Whether each linear function (n, columns) is determined by the data."""
         null = self._design.null_space
         if not null.shape[1]:
@@ -345,8 +345,8 @@ class MixedModel:
 
     def as_model_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame with factors coded by the levels of the model."""
-        columns = {}
-        for column in frame:
+        columns: dict[str, object] = {}
+        for column in map(str, frame.columns):
             known = self._cells.frame[column]
             if frame[column].isna().any():
                 raise BadValue(f"column {column!r} has missing values")
@@ -455,14 +455,11 @@ def _lookup(frame: pd.DataFrame, group: tuple[str, ...], factor: Factor) -> Ints
 
 
 def _two_sided(t: Floats, df: Floats) -> Floats:
-    return np.where(
-        np.isinf(df), 2 * stats.norm.sf(np.abs(t)), 2 * stats.t.sf(np.abs(t), np.maximum(df, 1e-9))
-    )
+    normal, student = stats.norm.sf(np.abs(t)), stats.t.sf(np.abs(t), np.maximum(df, 1e-9))
+    return np.asarray(2 * np.where(np.isinf(df), normal, student))
 
 
 def _quantile(df: Floats, level: float) -> Floats:
     tail = (1 - level) / 2
-    return np.where(np.isinf(df), stats.norm.isf(tail), stats.t.isf(tail, np.maximum(df, 1e-9)))
-
-
-__all__ = ["MixedModel", "Term", "fit"]
+    student = stats.t.isf(tail, np.maximum(df, 1e-9))
+    return np.asarray(np.where(np.isinf(df), stats.norm.isf(tail), student))

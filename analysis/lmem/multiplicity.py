@@ -108,7 +108,7 @@ def _quantile(sf: Callable[[float], float], probability: float) -> float:
     return float(optimize.brentq(lambda q: np.log(sf(q)) - target, low, high, xtol=1e-9))
 
 
-# -- maximum modulus with a correlation matrix (Dunnett) ---------------------------------------------
+# -- maximum modulus with a correlation matrix (Dunnett) -----------------------------------------
 
 
 def modulus_sf(t: float, correlation: Floats, df: float) -> float:
@@ -246,7 +246,7 @@ def critical(
 
     def one(d: float) -> float:
         if adjust == "tukey":
-            return range_quantile(alpha, n_means, d) / np.sqrt(2)
+            return float(range_quantile(alpha, n_means, d) / np.sqrt(2))
         if adjust == "dunnett":
             assert correlation is not None
             return modulus_quantile(alpha, correlation[np.ix_(ok, ok)], d)

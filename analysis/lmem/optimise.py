@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg, optimize
 
-from .elimination import Floats
-from .profile import Profile, triangular_root
+from carps_like.analysis.lmem.elimination import Floats
+from carps_like.analysis.lmem.profile import Profile, triangular_root
 
 GAIN = 1e-8  # a smaller drop in deviance is no reason to go on
 ZERO = 1e-9  # a variance that costs no more than this in deviance is set to zero
 MANY = 8  # parameters from which a quasi-Newton method goes first
+STALL = 12  # steps without progress beyond rounding after which descent ends
 EXPENSIVE = 400  # crossed columns from which the scan is kept short
 
 
@@ -41,7 +42,10 @@ def minimise(profile: Profile) -> Optimum:
     theta = _scan(profile, grid)
     best, converged = _descend(profile, theta)
     for _ in range(2 * len(profile.sizes) + 2):
-        best = _to_zero(profile, best)
+        reduced = _to_zero(profile, best)
+        if not np.array_equal(reduced, best):
+            reduced, converged = _descend(profile, reduced)
+        best = reduced
         escape = _escape(profile, best, grid)
         if escape is None:
             break
@@ -61,7 +65,7 @@ def _grid(profile: Profile) -> Floats:
 
 
 def _is_expensive(profile: Profile) -> bool:
-    return profile.elimination.blocks.a33.shape[0] > EXPENSIVE
+    return int(profile.elimination.blocks.a33.shape[0]) > EXPENSIVE
 
 
 def _scan(profile: Profile, grid: Floats) -> Floats:
@@ -107,7 +111,8 @@ def _descend(profile: Profile, theta: Floats) -> tuple[Floats, bool]:
             value_and_gradient, x, jac=True, method="BFGS", options={"gtol": 1e-4, "maxiter": 500}
         )
         x = result.x
-    x, converged = _newton(value_and_gradient, x, np.sqrt(1.0 / profile.nu))
+    tiny, noise = np.sqrt(1.0 / profile.nu), profile.noise(theta)
+    x, converged = _newton(value_and_gradient, x, tiny, noise)
     result = theta.copy()
     result[free] = x
     return result, converged
@@ -121,9 +126,17 @@ def _free(profile: Profile, theta: Floats) -> np.ndarray[tuple[int], np.dtype[np
 
 
 def _newton(
-    value_and_gradient: Callable[[Floats], tuple[float, Floats]], x: Floats, tiny: float
+    value_and_gradient: Callable[[Floats], tuple[float, Floats]],
+    x: Floats,
+    tiny: float,
+    noise: float,
 ) -> tuple[Floats, bool]:
-    """Damped Newton steps; curvature of the wrong sign is reversed."""
+    """Damped Newton steps; curvature of the wrong sign is reversed.
+
+    Below ``close`` the rounding error of the deviance decides nothing and the gradient is trusted.
+    """
+    close = max(1e-8, 3 * noise)
+    history: list[float] = []
     value, gradient = value_and_gradient(x)
     for _ in range(100):
         scale = np.maximum(np.abs(x), tiny)
@@ -134,14 +147,19 @@ def _newton(
         t = min(1.0, 1.5 / length) if length > 0 else 1.0
         for _ in range(40):
             new_value, new_gradient = value_and_gradient(x + t * step)
-            if new_value <= value - 1e-4 * t * decrement or decrement < 1e-8:
+            if new_value <= value - 1e-4 * t * decrement or decrement < close:
                 break
             t /= 3
         else:
-            return x, decrement < 1e-5
+            return x, decrement < max(1e-5, 10 * noise)
         x, gradient = x + t * step, new_gradient
-        done = decrement < 1e-14 or (decrement < 1e-8 and new_value >= value)
-        value = min(value, new_value) if decrement < 1e-8 else new_value
+        history.append(new_value)
+        if len(history) > STALL and history[-STALL - 1] - min(history[-STALL:]) < max(
+            1e-9, 3 * noise
+        ):
+            return x, decrement < max(1e-4, 10 * close)
+        done = decrement < 1e-14 or (decrement < close and new_value >= value)
+        value = min(value, new_value) if decrement < close else new_value
         if done:
             return x, True
     return x, False
@@ -158,8 +176,8 @@ def _hessian(
         moved = x.copy()
         moved[i] += h
         rows.append((value_and_gradient(moved)[1] - gradient) / h)
-    matrix = np.array(rows)
-    return (matrix + matrix.T) / 2
+    matrix: Floats = np.array(rows)
+    return np.asarray((matrix + matrix.T) / 2)
 
 
 def _solve(hessian: Floats, gradient: Floats, scale: Floats) -> Floats:
@@ -175,14 +193,14 @@ def _solve(hessian: Floats, gradient: Floats, scale: Floats) -> Floats:
 
 def _to_zero(profile: Profile, theta: Floats) -> Floats:
     """Set variances and eigenvalues to exactly zero where the deviance does not object."""
-    value = profile.value(theta)
+    value, slack = profile.value(theta), max(ZERO, profile.noise(theta))
     for number, part in enumerate(profile.slices):
         roots = profile.unpack(theta)
         for reduced in _reductions(roots[number]):
             candidate = theta.copy()
             candidate[part] = profile.pack([reduced])
             new = profile.value(candidate)
-            if new <= value + ZERO:
+            if new <= value + slack:
                 theta, value = candidate, min(value, new)
                 break
     return theta
@@ -203,7 +221,7 @@ def _reductions(root: Floats) -> list[Floats]:
 
 def _escape(profile: Profile, theta: Floats, grid: Floats) -> Floats | None:
     """A point with a clearly lower deviance that descent did not reach, or None."""
-    value = profile.value(theta)
+    value, gain = profile.value(theta), max(GAIN, 10 * profile.noise(theta))
     roots = profile.unpack(theta)
     gradient: list[Floats] | None = None
     for number, (k, part) in enumerate(zip(profile.sizes, profile.slices, strict=True)):
@@ -221,7 +239,7 @@ def _escape(profile: Profile, theta: Floats, grid: Floats) -> Floats | None:
                 continue
             outer = np.outer(direction, direction)
             candidates = [triangular_root(covariance + t**2 * outer) for t in grid]
-        best, found = value - GAIN, None
+        best, found = value - gain, None
         for candidate in candidates:
             moved = theta.copy()
             moved[part] = profile.pack([candidate])

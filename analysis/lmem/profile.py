@@ -13,8 +13,8 @@ import numpy as np
 from scipy import linalg
 from scipy.linalg import lapack
 
-from .crossproducts import Grouping
-from .elimination import Elimination, Floats, State, block_diagonal
+from carps_like.analysis.lmem.crossproducts import Grouping
+from carps_like.analysis.lmem.elimination import Elimination, Floats, Ints, State, block_diagonal
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,12 @@ class Profile:
         value = point.state.log_det + self.nu * np.log(max(point.rss, 1e-300))
         return float(value + point.log_det_xx if self.reml else value)
 
+    def noise(self, theta: Floats) -> float:
+        """Rounding error to expect in the deviance: the residual sum of squares is a difference."""
+        point = self.at(self.covariances(self.unpack(theta)))
+        total = float(self.elimination.blocks.c[-1, -1])
+        return 1e-14 * self.nu * total / max(point.rss, 1e-300)
+
     def value(self, theta: Floats) -> float:
         """Profiled deviance; infinite where it cannot be evaluated."""
         try:
@@ -146,7 +152,7 @@ class Profile:
 
 
 @lru_cache(maxsize=64)
-def _lower(k: int) -> tuple[Floats, Floats]:
+def _lower(k: int) -> tuple[Ints, Ints]:
     """Indices of the lower triangle, column by column."""
     columns, rows = np.triu_indices(k)
     return rows, columns
@@ -160,7 +166,8 @@ def _contract(products: Floats, weight: Floats) -> Floats:
 def triangular_root(covariance: Floats) -> Floats:
     """Lower triangular L with L L' = covariance, for singular matrices too, diagonal >= 0."""
     values, vectors = linalg.eigh(covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    # largest first: columns of zeros go to the right, where they hide no slope of the deviance
+    root = (vectors * np.sqrt(np.maximum(values, 0.0)))[:, ::-1]
     lower = linalg.qr(root.T, mode="r")[0].T
     signs = np.where(np.diag(lower) < 0, -1.0, 1.0)
     return np.asarray(lower * signs)

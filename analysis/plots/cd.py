@@ -44,7 +44,7 @@ def draw(diagram: Diagram, *, width: float = 7.2) -> Figure:
 
 
 def save(diagram: Diagram, path: str | Path) -> Path:
-    """Write the diagram as ``.svg``, ``.pdf``, ``.png`` or ``.tex`` (TikZ), by the file's ending."""
+    """Write the diagram as ``.svg``, ``.pdf``, ``.png`` or ``.tex`` (TikZ), by its ending."""
     path = Path(path)
     if path.suffix == ".tex":
         path.write_text(tikz(diagram), encoding="utf-8")
@@ -73,13 +73,15 @@ def tikz(diagram: Diagram, *, width: float = 12.0) -> str:
         side = _left(width) - 0.1 if left else _right(width) + 0.1
         anchor = "east" if left else "west"
         lines.append(
-            rf"\draw ({x[name]:.3f},0) -- ({x[name]:.3f},{-level:.3f}) -- ({side:.3f},{-level:.3f}) "
+            rf"\draw ({x[name]:.3f},0) -- ({x[name]:.3f},{-level:.3f}) "
+            rf"-- ({side:.3f},{-level:.3f}) "
             rf"node[{anchor}] {{{_tex(name)} ({value:.3g})}};"
         )
     for i, bar in enumerate(diagram.bars):
         depth = 0.3 + 0.3 * i
         lines.append(
-            rf"\draw[line width=2pt] ({x[bar[0]]:.3f},{-depth:.3f}) -- ({x[bar[-1]]:.3f},{-depth:.3f});"
+            rf"\draw[line width=2pt] ({x[bar[0]]:.3f},{-depth:.3f}) "
+            rf"-- ({x[bar[-1]]:.3f},{-depth:.3f});"
         )
         lines += [rf"\fill ({x[name]:.3f},{-depth:.3f}) circle (1.6pt);" for name in bar]
     lines.append(rf"\node[above] at ({width / 2:.3f},0.1) {{{_tex(diagram.axis)}}};")

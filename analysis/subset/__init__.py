@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from carps_like.analysis.subset.conclusions import mixed_model_verdicts, surviving_conclusions
     from carps_like.analysis.subset.discrepancy import Discrepancy, star_discrepancy
-    from carps_like.analysis.subset.files import Part, SubsetFile, load, save
+    from carps_like.analysis.subset.files import Part, SubsetFile, load, load_subset, save
     from carps_like.analysis.subset.making import make
     from carps_like.analysis.subset.methods import METHODS, choose
     from carps_like.analysis.subset.performance import SCALES, log_regret, points, values
@@ -37,6 +37,7 @@ __all__ = [
     "choose",
     "leave_one_out",
     "load",
+    "load_subset",
     "log_regret",
     "make",
     "mean_ranks",
@@ -58,7 +59,7 @@ _HOME = {
     for module, names in {
         "conclusions": ("mixed_model_verdicts", "surviving_conclusions"),
         "discrepancy": ("Discrepancy", "star_discrepancy"),
-        "files": ("Part", "SubsetFile", "load", "save"),
+        "files": ("Part", "SubsetFile", "load", "load_subset", "save"),
         "making": ("make",),
         "methods": ("METHODS", "choose"),
         "performance": ("SCALES", "log_regret", "points", "values"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from importlib import resources
 from pathlib import Path
 
 import yaml
@@ -92,6 +93,38 @@ def load(path: str | Path) -> SubsetFile:
     facts["parts"] = {str(name): _part(part, f"{path}: {name}") for name, part in parts.items()}
     facts["optimizers"] = _names(facts["optimizers"], f"{path}: optimizers")
     return SubsetFile(**facts)
+
+
+def load_subset(name: str) -> tuple[str, ...]:
+    """Tasks of what ``@name`` stands for.
+
+    ``bb-dev`` is the part dev of the shipped ``configs/subset/bb.yaml``, ``bb`` all of its parts;
+    ``./mine.yaml`` is a file of the user's own, ``./mine.yaml:dev`` one part of it.
+
+    Raises:
+        UnknownName: no such subset or part, with the nearest one.
+        MissingData, BadValue: the file is not there, or is not one.
+    """
+    path, _, part = name.partition(":")
+    if path.endswith((".yaml", ".yml")):
+        subset = load(Path(path).expanduser())
+        return subset.part(part).tasks if part else subset.tasks
+    files = {f.name.removesuffix(".yaml"): f for f in _shipped().glob("*.yaml")}
+    if name in files:
+        return load(files[name]).tasks
+    stem, _, part = name.rpartition("-")
+    if stem in files and part in (subset := load(files[stem])).parts:
+        return subset.part(part).tasks
+    known = [*files, *(f"{stem}-{p}" for stem, f in files.items() for p in load(f).parts)]
+    raise UnknownName("subset", f"@{name}", [f"@{k}" for k in known], _listed(known))
+
+
+def _shipped() -> Path:
+    return Path(str(resources.files("carps_like.configs"))) / "subset"
+
+
+def _listed(known: list[str]) -> str:
+    return f"there are {', '.join(f'@{k}' for k in known)}" if known else "none ships"
 
 
 def _part(facts: object, where: str) -> Part:

@@ -85,6 +85,8 @@ class Served:
     def __init__(self, message: Message) -> None:
         self._task = task_of(message["task"])
         adapter = _adapter(message["target"], message["file"])
+        if adapter.capabilities.global_seeds and importlib.util.find_spec("torch"):
+            importlib.import_module("torch")  # or its generator would be missed the first time
         seeds: Any = GlobalSeeds(message["seed"])
         self._seeded = seeds if adapter.capabilities.global_seeds else nullcontext
         with self._seeded():

@@ -9,7 +9,7 @@ A collection of one's own is held to them with a few lines of pytest::
     def test_my_tasks(name, check):
         check(carps_like.task(name))
 
-Checks evaluate as often as fits into about a tenth of a second, by the ``evaluation_seconds`` that
+Checks evaluate as often as fits into a twentieth of a second, by the ``evaluation_seconds`` that
 the task declares, but at least three times.
 """
 
@@ -30,7 +30,7 @@ from carps_like.space import Param, Sampler, count
 from carps_like.trial import Result, Value
 
 SEED = 7
-_SECONDS = 0.1
+_SECONDS = 0.05
 _LEAK = 3 << 20  # bytes that a process may grow by without it counting as a leak
 
 
@@ -110,7 +110,9 @@ def _check_bounds(name: str, objective: Any, value: float) -> None:
 
 
 def check_random_points_are_not_better_than_the_optimum(task: Task) -> None:
+    """A value that is only the best known may be beaten, by a tenth of the range."""
     description = task.description
+    known = description.optimum_source.startswith("best known")
     if description.noisy:
         return
     for config in configurations(task, evaluations(task)):
@@ -119,6 +121,8 @@ def check_random_points_are_not_better_than_the_optimum(task: Task) -> None:
             if objective.optimum is not None and result.feasible:
                 best = objective.inside(objective.optimum)
                 slack = 1e-4 * (1 + abs(best))  # published optima are rounded
+                if known and objective.reference is not None:
+                    slack += 0.1 * abs(objective.reference - objective.optimum)
                 assert value >= best - slack, f"{description.name}: {value} is better than {best}"
 
 
@@ -203,7 +207,9 @@ def check_fidelity(task: Task) -> None:
         sum(_evaluate(task, config, z).cost for config in configs)
         for z in (fidelity.lower, fidelity.upper)
     ]
-    assert costs[0] <= costs[1], f"cost falls from {costs[0]} to {costs[1]}"
+    # a measured or predicted time may fall, as it does on 8 of YAHPO's 515
+    measured = task.description.kind in ("surrogate", "table")
+    assert costs[0] <= costs[1] * (10 if measured else 1), f"cost falls: {costs}"
     if task.description.unit_cost is not None:
         full = _evaluate(task, configs[0], fidelity.upper)
         assert repr(_evaluate(task, configs[0]).values) == repr(full.values)

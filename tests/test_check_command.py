@@ -1,0 +1,103 @@
+"""`carps-like check` finds what is wrong with someone else's optimizer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ADAPTERS = '''
+import random
+from pathlib import Path
+
+import numpy as np
+
+from carps_like import Capabilities, Optimizer, Trial
+from carps_like.space import Cube
+
+
+class Shrinking(Optimizer):
+    """Gaussian steps around the incumbent, a little smaller after each trial."""
+
+    capabilities = Capabilities(forbidden="no")
+
+    def __init__(self, task, seed):
+        self.cube, self.rng = Cube(task.checker), np.random.default_rng(seed)
+        self.sigma, self.value = 0.5, np.inf
+        self.best = self.rng.random(self.cube.dimension)
+
+    def ask(self):
+        x = np.clip(self.best + self.sigma * self.rng.standard_normal(len(self.best)), 0, 1)
+        return Trial(self.cube.config(x), tag=x)
+
+    def tell(self, trial, result):
+        self.sigma *= 0.95
+        if result.ok and result.value < self.value:
+            self.best, self.value = trial.tag, result.value
+
+
+class Deaf(Shrinking):
+    def tell(self, trial, result):
+        pass
+
+
+class OutOfBounds(Shrinking):
+    def ask(self):
+        trial = super().ask()
+        trial.config = {k: v * 3 if isinstance(v, float) else v for k, v in trial.config.items()}
+        return trial
+
+
+class GlobalDraws(Shrinking):
+    def ask(self):
+        self.best = self.best + 1e-9 * random.random()
+        return super().ask()
+
+
+class Littering(Shrinking):
+    def ask(self):
+        Path("left_behind.txt").write_text("a log nobody asked for")
+        return super().ask()
+
+
+class Fragile(Shrinking):
+    def tell(self, trial, result):
+        assert result.ok
+        super().tell(trial, result)
+
+
+class Shy(Shrinking):
+    def ask(self):
+        return None if self.value < 1e9 else super().ask()
+'''
+
+
+def _check(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
+    (folder / "someones.py").write_text(ADAPTERS)
+    command = [sys.executable, "-m", "carps_like", "check", f"someones:{name}", "--quick"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_an_honest_optimizer_passes(tmp_path: Path) -> None:
+    done = _check(tmp_path, "Shrinking")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all checks passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        ("Deaf", "told values change what is asked"),
+        ("OutOfBounds", "asks lie in the space"),
+        ("GlobalDraws", "equal seeds give equal runs"),
+        ("Littering", "nothing leaks"),
+        ("Fragile", "failures are taken"),
+        ("Shy", "asks lie in the space"),
+    ],
+)
+def test_each_fault_is_found_by_its_check(tmp_path: Path, name: str, check: str) -> None:
+    done = _check(tmp_path, name)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"FAILED  {check}" in done.stdout
