@@ -31,7 +31,7 @@ class Sleeper(Task):
 
     def compute(self, config, fidelity, seed, state):
         time.sleep(2)
-        return config["x"]
+        return {"value": config["x"]}
 """
 
 
