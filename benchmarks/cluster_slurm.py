@@ -31,7 +31,7 @@ class Sleeper(Task):
 
     def compute(self, config, fidelity, seed, state):
         time.sleep(2)
-        return config["x"]
+        return {"value": config["x"]}
 """
 
 
@@ -57,10 +57,11 @@ def on_slurm(study: list[str], folder: Path) -> tuple[float, float]:
 
 def _cpu_seconds(job: str) -> float:
     """Of a whole array; accounting trails the queue by some seconds."""
-    command = ["sacct", "-n", "-P", "-X", "-j", job, "-o", "TotalCPU"]
+    command = ["sacct", "-n", "-P", "-j", job, "-o", "JobID,TotalCPU"]
     for _ in range(60):
-        fields = subprocess.run(command, capture_output=True, text=True).stdout.split()
-        seconds = [_seconds(text) for text in fields]
+        lines = subprocess.run(command, capture_output=True, text=True).stdout.split()
+        rows = [line.split("|") for line in lines]
+        seconds = [_seconds(text) for name, text in rows if name.endswith(".batch")]
         if len(seconds) == 6 and all(seconds):
             return sum(seconds)
         time.sleep(1)

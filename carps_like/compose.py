@@ -40,6 +40,7 @@ from carps_like.study import check_study, read_study, study_names, study_seeds, 
 from carps_like.variants import RESERVED
 
 SCHEME = "carps-like"
+GROUPS = ("optimizer", "task", "study", "executor")
 _extra_dirs: list[str] = []  # --config-dir, for the search path plugin
 
 
@@ -210,9 +211,7 @@ class Composer:
         request = Request()
         for override in parsed:
             self._add(request, override, multirun)
-        self._last_choices = [
-            o for o in request.fixed if o.split("=")[0] in ("optimizer", "task", "study")
-        ]
+        self._last_choices = [o for o in request.fixed if o.split("=")[0] in GROUPS]
         for group in ("optimizer", "task"):
             if not any(c.startswith(f"{group}=") for c in self._last_choices):
                 first = request.axes.get(group, [""])[0]
@@ -239,11 +238,11 @@ class Composer:
                 raise BadRequest(f"{line!r} asks for several values: add -m")
             values = self._values(override, line)
         else:
-            values = [str(override.value())] if key in ("optimizer", "task", "study") else []
+            values = [str(override.value())] if key in GROUPS else []
         subsets = key == "task" and any(value.startswith("@") for value in values)
         if subsets:
             values = [n for v in values for n in (subset_names(v[1:]) if v[0] == "@" else (v,))]
-        if key in ("optimizer", "task", "study"):
+        if key in GROUPS:
             for value in values:
                 self._check_name(key, value)
         if override.is_sweep_override() or subsets:
@@ -288,7 +287,10 @@ class Composer:
         tasks = request.axes.get("task") or self._from_study(request, "task")
         seeds = self._seeds(request)
         own = any(re.match(r"\+*~?task\.", o) for o in [*request.fixed, *axes])
-        fixed = [*request.fixed, *_executor_choice(request)]
+        chosen_executor = _executor_choice(request)
+        for line in chosen_executor:
+            self._check_name("executor", line.partition("=")[2])
+        fixed = [*request.fixed, *chosen_executor]
         plain = [t for t in tasks if t is not None and _is_task(t)] if not own else []
         rest = [t for t in tasks if t not in set(plain)]
         for choice in itertools.product(optimizers, *axes.values()):

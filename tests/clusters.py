@@ -25,7 +25,7 @@ class Slow(Task):
 
     def compute(self, config, fidelity, seed, state):
         time.sleep(self.seconds)
-        return (config["x"] - 0.3) ** 2 + config["y"]
+        return {"value": (config["x"] - 0.3) ** 2 + config["y"]}
 
 
 class Stubborn(Task):
@@ -109,6 +109,7 @@ COLUMNS = ["trial", "status", "config", "value", "cost", "budget_used", "start",
 def digests(folder: Path) -> dict[str, str]:
     """Run id -> hash of its trajectory, everything but the wall clock, for finished runs."""
     results = carps_like.load(folder)
+    assert set(results.trials["status"]) <= {"ok"}
     finished = set(results.runs.loc[results.runs["status"] != "killed", "run_id"])
     found: dict[str, str] = {}
     for run_id, rows in results.trials.groupby("run_id", observed=True):

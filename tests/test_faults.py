@@ -76,6 +76,7 @@ def trials_logged(folder: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_two_hundred_random_kills_change_no_trajectory(
     tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:

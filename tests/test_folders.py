@@ -31,7 +31,7 @@ class Failing(Task):
     def compute(self, config, fidelity, seed, state):
         if not Path(self.marker).exists():
             raise ValueError("the licence server is away")
-        return config["x"]
+        return {"value": config["x"]}
 """
 
 

@@ -207,7 +207,9 @@ def test_preempted_workers_are_requeued_and_lose_nothing(
     out = tmp_path / "r"
     submitted(conf, out, "executor.partition=low")
     until(lambda: begun(out, 20))
-    slurm("sbatch", "-p", "high", "--array=0-5", "--mem=300", "--wrap", "sleep 3")
+    slurm(
+        "sbatch", "-p", "high", "--array=0-5", "--mem=300", "-o", "/dev/null", "--wrap", "sleep 3"
+    )
     until(lambda: any("PENDING" in line for line in queue()), 60)
     time.sleep(5)
     local("kick")

@@ -60,7 +60,8 @@ def read_request(argv: Sequence[str]) -> Asked | None:
         CarpsLikeError: an unknown name, an empty glob, a value out of range.
     """
     try:
-        args = get_args_parser().parse_args(list(argv))
+        words = ["force=true" if word == "--force" else word for word in argv]
+        args = get_args_parser().parse_args(words)
     except SystemExit:
         return None
     return asked(*configurations(args), watch=True)
