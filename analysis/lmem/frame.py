@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -361,9 +361,8 @@ def _cell_frame(
     for column in in_design:
         if _is_text(data[column]):
             factor = factors[column]
-            columns[column] = pd.Categorical.from_codes(
-                factor.codes[first], categories=factor.levels
-            )
+            codes = cast("Sequence[int]", factor.codes[first])
+            columns[column] = pd.Categorical.from_codes(codes, categories=factor.levels)
         else:
             columns[column] = data[column].to_numpy()[first]
     return pd.DataFrame(columns, index=pd.RangeIndex(len(first)))
