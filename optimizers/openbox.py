@@ -157,7 +157,7 @@ class OpenBox(_OpenBox):
 
 
 class OpenBoxMany(_OpenBox):
-    """The same for several objectives: expected hypervolume improvement, ParEGO, ..."""
+    """The same for several objectives: ParEGO."""
 
     capabilities = Capabilities(
         multi_objective=True,

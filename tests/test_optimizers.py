@@ -25,6 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "neps-pibo": {"initial_design_size": 3},
     "ax": {"initialization_budget": 3},
     "bayes-opt-": {"init_points": 3},
+    "openbox-ea": {"population_size": 3, "subset_size": 2},
     "cmaes-warmstarted": {"n_startup_trials": 10},
 }
 NO_DESIGN = ("smac-random", "smac-hyperband")
