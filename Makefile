@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TEST := .venv-test/bin
 
-.PHONY: demo test conformance lint format clean
+.PHONY: demo test test-cluster conformance lint format clean
 
 demo: .venv/.installed
 	$(BIN)/carps-like run study=demo workers=2
@@ -11,6 +11,10 @@ demo: .venv/.installed
 
 test: .venv-test/.installed
 	$(TEST)/python -m pytest -n 2 --dist loadgroup
+
+# a real SLURM on this machine (as root, by apt), and minutes of killing
+test-cluster: .venv-test/.installed
+	$(TEST)/python -m pytest -m "cluster or soak"
 
 # every check of every variant, with statistics over 30 seeds, then the table: hours
 conformance: .venv-test/.installed

@@ -224,6 +224,8 @@ def _interrupt(folder: Path, *arguments: str, trials: int) -> subprocess.Complet
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a shell that put the tests in the background has told them to ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         until = time.monotonic() + 100

@@ -75,7 +75,7 @@ def trials_logged(folder: Path) -> int:
     return Index(folder).refresh().n_trials
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_two_hundred_random_kills_change_no_trajectory(
     tmp_path: Path, undisturbed: dict[str, str]

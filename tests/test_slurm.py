@@ -18,7 +18,7 @@ from carps_like.executors.slurm import Slurm, max_array_size, script, submit
 from carps_like.plan import holders
 from carps_like.store import Index
 
-pytestmark = pytest.mark.xdist_group("slurm")  # there is one cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("slurm")]  # there is one cluster
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "slurm_local.sh"
 N_RUNS = 24
