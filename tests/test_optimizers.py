@@ -30,7 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 NO_DESIGN = ("smac-random", "smac-hyperband")
 # a model per ask: two checks, few trials
-SLOW = ("smac-", "skopt-", "botorch-", "optuna-gp", "neps-bo", "neps-p", "neps-mo", "ax",
+SLOW = ("smac-", "skopt-", "botorch-", "optuna-gp", "neps-bo", "neps-pibo", "neps-primo", "ax",
         "bayes-opt", "openbox-", "syne-tune-bo", "syne-tune-cqr", "evosax-", "bohb")  # fmt: skip
 SLOW_CHECKS = ("a replay gives the same bits", "told values change what is asked")
 ALWAYS_BUILT = ("neps", "openbox")
