@@ -261,6 +261,9 @@ def _configuration(
         if key in _SHORT:
             config[_SHORT[key]][key] = value
         elif key in ("budget", "simulate", "limits"):
+            if value is not None and not isinstance(value, Mapping):
+                example = " (trials=50 is short for budget={'trials': 50})" * (key == "budget")
+                raise BadValue(f"{key} must be a mapping, not {value!r}{example}")
             config[key].update(value or {})
         elif key == "on_failure":
             config[key] = value

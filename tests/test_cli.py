@@ -81,6 +81,12 @@ def test_python_gives_the_same_bits_as_the_command_line(tmp_path: Path) -> None:
     assert here.run_id.tolist() == there.run_id.tolist()
 
 
+@pytest.mark.parametrize("name", ["budget", "simulate", "limits"])
+def test_python_names_an_argument_that_must_be_a_mapping(name: str) -> None:
+    with pytest.raises(package.CarpsLikeError, match=f"^{name} must be a mapping, not 50"):
+        package.run(optimizer="random", task="bbob-d02-f01-i01", **{name: 50})
+
+
 def test_cfg_job_prints_the_composed_configuration_with_its_overrides(command: Command) -> None:
     overrides = ["budget.trials=200", "optimizer.n_startup_trials=5", "simulate.workers=4"]
     done = command("run", "--cfg", "job", "optimizer=optuna-tpe", TASK, "seed=3", *overrides)
