@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 
+import frames
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -71,6 +72,17 @@ def test_values_are_the_median_over_seeds_of_the_best_within_the_budget():
     )  # fmt: skip
     assert subset.values(frame, budget=1).loc["t", "a"] == 5.0
     assert subset.values(frame).loc["t", "a"] == 4.0
+
+
+def test_only_full_evaluations_count_and_several_objectives_by_their_hypervolume():
+    several = frames.results(
+        frames.run("a", "mf", 0, [0.1, 3.0, 2.0], fidelities=[1.0, 9.0, 9.0], max_fidelity=9.0),
+        frames.run("a", "mo", 0, [[0.0, 3.0], [2.0, 2.0]], reference_point=[4.0, 4.0]),
+    )
+    values = subset.values(several)["a"]
+    assert values["mf"] == 2.0
+    assert values["mo"] == -(4.0 * 1.0 + 2.0 * 1.0)  # and not the least first objective
+    assert subset.values(several, budget=1.0 + 1 / 9)["a"]["mf"] == 3.0
 
 
 def test_constant_tasks_and_columns_follow_the_stated_rule():

@@ -7,18 +7,19 @@ from typing import Literal
 
 import pandas as pd
 
+from carps_like.analysis.frames import Results
 from carps_like.analysis.subset.axes import Target
 from carps_like.analysis.subset.discrepancy import star_discrepancy
 from carps_like.analysis.subset.files import Part, SubsetFile
 from carps_like.analysis.subset.methods import METHODS, Method, choose
-from carps_like.analysis.subset.performance import HasTrials, Scale, points
+from carps_like.analysis.subset.performance import Scale, points
 from carps_like.analysis.subset.selection import Selection, check_size
 from carps_like.analysis.subset.splitting import split
 from carps_like.errors import BadValue, UnknownName
 
 
 def make(
-    results: HasTrials | pd.DataFrame,
+    results: Results | pd.DataFrame,
     k: int,
     parts: Sequence[str] = ("subset",),
     optimizers: Sequence[str] | None = None,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from carps_like.analysis.anytime import Incumbents, incumbents
+from carps_like.analysis.frames import Results
 from carps_like.errors import BadValue, UnknownName
 
 Scale = Literal["log regret", "rank", "quantile"]
@@ -16,51 +19,46 @@ SCALES: tuple[Scale, ...] = ("log regret", "rank", "quantile")
 LEAST_REGRET = 1e-8
 
 
-class HasTrials(Protocol):
-    """Results with one row per trial."""
-
-    @property
-    def trials(self) -> pd.DataFrame:
-        """Columns optimizer, task, seed, value, and where known status, budget_used."""
-
-
 def values(
-    results: HasTrials | pd.DataFrame,
+    results: Results | pd.DataFrame,
     optimizers: Sequence[str] | None = None,
     budget: float | None = None,
     missing: Literal["raise", "drop"] = "raise",
 ) -> pd.DataFrame:
-    """Best objective value of each optimizer on each task: (tasks, optimizers), smaller is better.
+    """Best value of each optimizer on each task: (tasks, optimizers), smaller is better.
 
-    ``results``: an object with a ``trials`` frame, or that frame: columns optimizer, task, seed,
-    value, and optionally status (only "ok" counts) and budget_used (full-fidelity equivalents).
-    ``optimizers``: columns wanted, all if None. ``budget``: trials beyond it do not count, and
-    every run must have reached it. Several seeds are summarised by their median.
-    ``missing``: "drop" leaves out tasks that some optimizer was not run on.
+    The incumbent at the full fidelity; with several objectives the hypervolume with its sign turned
+    (``analysis.incumbents``).
+
+    ``results``: as ``carps_like.load`` returns them, or a frame of trials: columns optimizer, task,
+    seed, value (minimised), and optionally objectives (lists, if several), status (only "ok"
+    counts), fidelity, and budget_used (full-fidelity equivalents). ``optimizers``: columns wanted,
+    all if None. ``budget``: trials beyond it do not count, and every run must have reached it.
+    Several seeds are summarised by their median. ``missing``: "drop" leaves out tasks that some
+    optimizer was not run on.
 
     Raises UnknownName and BadValue, naming the optimizer, task or run.
     """
-    frame = _frame(results)
-    known = sorted(frame["optimizer"].unique())
+    found = _incumbents(results)
+    runs = found.runs.drop(columns="status").assign(value=_at(found, budget))
+    known = sorted(runs["optimizer"].unique())
     wanted = known if optimizers is None else list(optimizers)
     for name in wanted:
         if name not in known:
             raise UnknownName("optimizer", name, known, f"the results have {', '.join(known)}")
     if not wanted or len(set(wanted)) < len(wanted):
         raise BadValue(f"optimizers {wanted}: name each at least and at most once")
-    frame = frame[frame["optimizer"].isin(wanted)]
     if budget is not None:
-        frame = _within(frame, budget)
-    ok = frame if "status" not in frame else frame[frame["status"] == "ok"]
-    runs = ok.groupby(["optimizer", "task", "seed"], observed=True)["value"].min()
-    table = runs.groupby(["task", "optimizer"], observed=True).median().unstack("optimizer")
-    table = table.reindex(columns=wanted, index=sorted(frame["task"].unique()))
+        _reached(found, budget, wanted)
+    runs = runs[runs["optimizer"].isin(wanted)]
+    table = runs.groupby(["task", "optimizer"])["value"].median().unstack("optimizer")
+    table = table.reindex(columns=wanted)
     table.columns.name = None
     return _complete(table, missing)
 
 
 def points(
-    results: HasTrials | pd.DataFrame,
+    results: Results | pd.DataFrame,
     optimizers: Sequence[str] | None = None,
     budget: float | None = None,
     scale: Scale = "log regret",
@@ -69,8 +67,8 @@ def points(
     """Scaled performances in [0, 1]: one row per task, one column per spanning optimizer.
 
     Arguments as in ``values``. The regret of a task is (value - best) / (worst - best), where best
-    and worst are over all ok trials of the results on that task, of every optimizer: so a row
-    need not hold a 0 or a 1. A task on which all values are equal has regret 0. ``scale`` works
+    and worst are over the incumbents of every optimizer at any time: so a row need not hold a 0 or
+    a 1. A task on which all values are equal has regret 0. ``scale`` works
     within each column: "log regret" is log10(max(regret, 1e-8)) stretched to [0, 1]; "rank" is
     (mid-rank - 1/2) / n; "quantile" is (mid-rank - 1) / (n - 1). A constant column is 0.5.
     ``attrs`` of the frame keep optimizers, budget and scale.
@@ -84,16 +82,16 @@ def points(
 
 
 def log_regret(
-    results: HasTrials | pd.DataFrame,
+    results: Results | pd.DataFrame,
     optimizers: Sequence[str] | None = None,
     budget: float | None = None,
     missing: Literal["raise", "drop"] = "raise",
 ) -> pd.DataFrame:
     """log10(max(regret, 1e-8)) of ``points``, before its columns are scaled: columns compare."""
     table = values(results, optimizers, budget, missing)
-    frame = _frame(results)
-    ok = frame if "status" not in frame else frame[frame["status"] == "ok"]
-    extremes = ok.groupby("task", observed=True)["value"].agg(["min", "max"]).loc[table.index]
+    found = _incumbents(results)
+    extremes = pd.Series(found.best).groupby(found.runs["task"].to_numpy()[found.run])
+    extremes = extremes.agg(["min", "max"]).loc[table.index]
     span = (extremes["max"] - extremes["min"]).to_numpy()
     regret = table.sub(extremes["min"], axis=0).div(np.where(span > 0, span, 1.0), axis=0)
     return regret.clip(lower=LEAST_REGRET).apply(np.log10)
@@ -111,32 +109,62 @@ def scale_column(logs: pd.Series[float], scale: Scale) -> pd.Series[float]:
     return (logs - logs.min()) / (logs.max() - logs.min())
 
 
-def _frame(results: HasTrials | pd.DataFrame) -> pd.DataFrame:
+def _incumbents(results: Results | pd.DataFrame) -> Incumbents:
     frame = results if isinstance(results, pd.DataFrame) else results.trials
     for column in ("optimizer", "task", "seed", "value"):
         if column not in frame:
             raise UnknownName("column", column, frame.columns.astype(str), "results need it")
     if frame.empty:
         raise BadValue("the results hold no trials")
-    return frame
+    given = _Frames.of(frame) if isinstance(results, pd.DataFrame) else results
+    return incumbents(given, axis="evaluations")
 
 
-def _within(frame: pd.DataFrame, budget: float) -> pd.DataFrame:
-    """Trials within ``budget``; raises BadValue naming a run that stopped before it."""
-    if "budget_used" not in frame:
-        raise BadValue("budget needs a column 'budget_used' in the results")
-    if not budget > 0:
+@dataclass(frozen=True)
+class _Frames:
+    runs: pd.DataFrame
+    trials: pd.DataFrame
+
+    @staticmethod
+    def of(frame: pd.DataFrame) -> _Frames:
+        """What a frame of trials tells; each is a full evaluation if it says no more."""
+        keys = ["optimizer", "task", "seed"]
+        by_run = frame.groupby(keys, observed=True, sort=False)
+        trials = frame.assign(run_id=by_run.ngroup().astype(str))
+        defaults = {"status": "ok", "trial": by_run.cumcount(), "end": 0.0}
+        defaults["budget_used"] = by_run.cumcount() + 1.0
+        trials = trials.assign(**{k: v for k, v in defaults.items() if k not in frame})
+        runs = trials.drop_duplicates("run_id")[["run_id", *keys]].assign(status="ok")
+        names = ("value",)
+        if "objectives" in frame:
+            names = tuple(f"objective {i}" for i in range(len(frame["objectives"].iloc[0])))
+        return _Frames(runs.assign(objectives=[names] * len(runs)), trials)
+
+
+def _at(found: Incumbents, budget: float | None) -> np.ndarray:
+    """The best value (n_runs,) within ``budget``; nan where nothing counts."""
+    if budget is not None and not budget > 0:
         raise BadValue(f"budget is {budget}: must be positive")
-    reached = frame.groupby(["optimizer", "task", "seed"], observed=True)["budget_used"].max()
-    short = reached[reached < budget * (1 - 1e-9)]
-    if len(short):
-        (optimizer, task, seed), used = short.index[0], short.iloc[0]
+    within = np.ones(len(found.run), bool)
+    if budget is not None:
+        within = found.spent <= budget * (1 + 1e-9)
+    counts = np.bincount(found.run[within], minlength=len(found.runs))
+    best = np.append(found.best, np.nan)
+    return best[np.where(counts > 0, found.starts[:-1] + counts - 1, -1)]
+
+
+def _reached(found: Incumbents, budget: float, optimizers: Sequence[str]) -> None:
+    """Raises BadValue naming a run of ``optimizers`` that stopped before ``budget``."""
+    spent = pd.Series(found.spent).groupby(found.run).max().reindex(range(len(found.runs)))
+    wanted = found.runs["optimizer"].isin(optimizers)
+    short = wanted & ~(spent.fillna(0.0) >= budget * (1 - 1e-9))
+    if short.any():
+        run, used = found.runs[short].iloc[0], spent.fillna(0.0)[short].iloc[0]
         raise BadValue(
-            f"budget {budget:g} was not reached by {len(short)} of {len(reached)} runs: "
-            f"{optimizer} on {task}, seed {seed} stopped at {used:g}; choose a smaller budget or "
-            "run it again"
+            f"budget {budget:g} was not reached by {short.sum()} of {wanted.sum()} runs: "
+            f"{run['optimizer']} on {run['task']}, seed {run['seed']} stopped at {used:g}; choose "
+            "a smaller budget or run it again"
         )
-    return frame[frame["budget_used"] <= budget * (1 + 1e-9)]
 
 
 def _complete(table: pd.DataFrame, missing: Literal["raise", "drop"]) -> pd.DataFrame:
