@@ -29,6 +29,7 @@ from carps_like.worker import STOPPED
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 POLL = 0.05  # seconds
+TELL = 0.5  # between two reports: reading the logs and counting the runs costs CPU
 FRUITLESS = 3  # deaths in a row without one more trial, after which a worker is given up
 
 
@@ -103,6 +104,7 @@ class LocalExecutor:
         # for their own workers' deaths, array tasks need not read what others log
         self.index = Index(folder, None if progress is not None else self._is_others)
         self._n_workers = workers
+        self._told = 0.0
         self._slots: list[_Slot] = []
         self._pids: set[int] = set()  # of every worker started here
         self._crashed: set[str] = set()  # runs that a worker died over once
@@ -124,7 +126,7 @@ class LocalExecutor:
             while self._slots:
                 time.sleep(POLL)
                 self._beat(slot.attempts[0] for slot in self._slots)
-                self._tell()
+                self._tell(TELL)
                 self._slots = [s for slot in self._slots if (s := self._watch(slot))]
         finally:
             self._stop()
@@ -137,9 +139,11 @@ class LocalExecutor:
     def _is_others(self, attempt: Mapping[str, Any]) -> bool:
         return attempt.get("pid") not in self._pids
 
-    def _tell(self) -> None:
-        if self._progress is not None:
+    def _tell(self, pause: float = 0.0) -> None:
+        """Report what is logged, unless that was done less than ``pause`` seconds ago."""
+        if self._progress is not None and time.monotonic() >= self._told + pause:
             self._progress(self.index.refresh())
+            self._told = time.monotonic()
 
     def _start(self, adopt: Sequence[str] = (), isolate: Sequence[str] = ()) -> _Slot:
         attempt = new_attempt()
