@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -103,10 +105,23 @@ def test_diagrams_are_written_in_every_format_the_same_each_time(
 
 def test_tikz_escapes_names_and_balances_braces(diagram: cd.Diagram) -> None:
     text = plot.tikz(diagram)
-    assert r"100\%\_\&<odd>" in text
+    assert r"100\%\_\&\textless{}odd\textgreater{}" in text
+    assert "(1\\textbar{}task)" in text
     body = text.replace(r"\{", "").replace(r"\}", "")
     assert body.count("{") == body.count("}")
     assert text.count("line width=2pt") == len(diagram.bars)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
+def test_tikz_compiles(diagram: cd.Diagram, tmp_path: Path) -> None:
+    body = plot.tikz(diagram)
+    page = rf"\documentclass{{article}}\usepackage{{tikz}}\begin{{document}}{body}\end{{document}}"
+    (tmp_path / "page.tex").write_text(page)
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_other_endings_are_refused(diagram: cd.Diagram, tmp_path: Path) -> None:

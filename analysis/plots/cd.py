@@ -75,7 +75,7 @@ def tikz(diagram: Diagram, *, width: float = 12.0) -> str:
         lines.append(
             rf"\draw ({x[name]:.3f},0) -- ({x[name]:.3f},{-level:.3f}) "
             rf"-- ({side:.3f},{-level:.3f}) "
-            rf"node[{anchor}] {{{_tex(name)} ({value:.3g})}};"
+            rf"node[anchor={anchor}] {{{_tex(name)} ({value:.3g})}};"
         )
     for i, bar in enumerate(diagram.bars):
         depth = 0.3 + 0.3 * i
@@ -148,7 +148,9 @@ def _bars(axes: Axes, diagram: Diagram, positions: dict[str, float]) -> None:
 
 
 def _tex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    names = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum"}
+    names |= {"<": "less", ">": "greater", "|": "bar"}  # other glyphs in LaTeX's default fonts
+    special = {c: rf"\text{name}{{}}" for c, name in names.items()}
     return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)
 
 
