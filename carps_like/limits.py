@@ -13,10 +13,13 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from carps_like.sandbox import end_tree, tree
-from carps_like.spec import Limits
+from carps_like.processes import end_tree, tree
 from carps_like.trial import Status
+
+if TYPE_CHECKING:
+    from carps_like.spec import Limits
 
 
 def tell_begin(pipe: int, run_id: str, limits: Limits) -> None:

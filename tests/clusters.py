@@ -28,6 +28,35 @@ class Slow(Task):
         return {"value": (config["x"] - 0.3) ** 2 + config["y"]}
 
 
+class Leaves(Task):
+    """Leaves a process behind that moves into a session of its own, or ends this process."""
+
+    def __init__(self, how, note, at="compute"):
+        space = ConfigurationSpace()
+        space.add(Float("x", (0, 1)))
+        self.how, self.note = how, note
+        self.description = describe("own-" + how, space)
+        if at == "build" and "CARPS_LIKE_ATTEMPT" in os.environ:
+            self.compute({"x": 0.0}, None, None, None)
+
+    def compute(self, config, fidelity, seed, state):
+        if self.how.startswith("exits"):
+            os._exit(int(self.how[5:]))
+        if self.how == "hangs":
+            time.sleep(600)
+        if not os.path.exists(self.note) and os.fork() == 0:
+            if self.how == "daemon":
+                os.setsid()
+            if os.fork() == 0:
+                with open(self.note, "w") as file:
+                    file.write(str(os.getpid()))
+                time.sleep(600)
+            os._exit(0)
+        while not os.path.exists(self.note):
+            time.sleep(0.01)
+        return {"value": config["x"]}
+
+
 class Stubborn(Task):
     """Ignores every signal, and then hangs, forks or allocates outside Python."""
 

@@ -20,7 +20,7 @@ from clusters import digests, own_tasks, slow
 
 import carps_like
 from carps_like.cli import main
-from carps_like.sandbox import children_of, tree
+from carps_like.processes import children_of, tree
 from carps_like.store import Index
 
 ENVIRONMENT = dict(os.environ, PYTHONHASHSEED="0", OMP_NUM_THREADS="1")

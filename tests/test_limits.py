@@ -14,8 +14,8 @@ from carps_like.limits import cgroup
 from carps_like.log import process_start
 
 LIMITS = {
-    "hangs": ("limits.run_seconds=3", "timeout", "more than 3 s"),
-    "forks": ("limits.run_seconds=5", "timeout", "more than 5 s"),
+    "hangs": ("limits.run_seconds=8", "timeout", "more than 8 s"),
+    "forks": ("limits.run_seconds=8", "timeout", "more than 8 s"),
     "allocates": ("limits.run_memory_mb=200", "out_of_memory", "more than 200 MB"),
 }
 
@@ -39,6 +39,59 @@ def test_a_run_that_ignores_signals_and_breaks_a_limit_is_ended_and_recorded(
     assert runs.loc["bbob-d02-f01-i01", "status"] == "ok"  # its neighbour goes on
     if how == "forks":
         assert process_start(int(note.read_text())) == 0  # gone
+
+
+def leaves(folder: Path, how: str, note: Path, **more: str) -> list[str]:
+    """The words for three runs of a task that leaves something behind, and one that does not."""
+    options = "".join(f"{key}: {value}\n" for key, value in more.items())
+    text = f"name: own-{how}\n_target_: own_tasks.Leaves\nhow: {how}\nnote: {note}\n{options}"
+    conf = own_tasks(folder / "conf", **{f"own-{how}": text})
+    words = ["--config-dir", str(conf), "-m", "optimizer=random", "budget.trials=3"]
+    return [*words, f"task=own-{how},bbob-d02-f01-i01", f"results={folder / 'r'}"]
+
+
+@pytest.mark.parametrize("how", ["daemon", "orphan"])
+def test_what_a_run_leaves_running_ends_with_it_though_there_is_no_limit(
+    tmp_path: Path, how: str
+) -> None:
+    note = tmp_path / "grandchild"
+    assert main(["run", *leaves(tmp_path, how, note)]) == 0
+    assert process_start(int(note.read_text())) == 0
+
+
+@pytest.mark.parametrize("code", [75, 0, 2])
+def test_an_objective_that_ends_its_process_is_a_crash_whatever_its_exit_code(
+    tmp_path: Path, code: int
+) -> None:
+    words = leaves(tmp_path, f"exits{code}", tmp_path / "note")
+    assert main(["run", *words]) == 0  # the trials have failed, the run has not
+    trials = carps_like.load(tmp_path / "r").trials
+    own = trials[trials["task"] == f"own-exits{code}"]
+    assert list(own["status"]) == ["crashed"] * 3
+    assert own["error"].str.contains(f"exit code {code}").all()
+    assert list(trials.loc[trials["task"] == "bbob-d02-f01-i01", "status"]) == ["ok"] * 3
+    assert main(["run", *words]) == 0  # nothing is left to do
+    assert len(carps_like.load(tmp_path / "r").trials) == 6
+
+
+@pytest.mark.parametrize(
+    ("how", "limit", "status"),
+    [
+        ("exits75", "limits.run_seconds=300", "crashed"),
+        ("hangs", "limits.run_seconds=12", "timeout"),
+    ],
+)
+def test_a_task_that_cannot_even_be_built_is_a_record_and_its_neighbour_goes_on(
+    tmp_path: Path, how: str, limit: str, status: str
+) -> None:
+    words = leaves(tmp_path, how, tmp_path / "note", at="build")
+    assert main(["run", *words, limit]) == 1
+    runs = carps_like.load(tmp_path / "r").runs.set_index("task")
+    assert runs.loc[f"own-{how}", "status"] == status
+    assert "before its task was built" in str(runs.loc[f"own-{how}", "error"])
+    assert runs.loc["bbob-d02-f01-i01", "status"] == "ok"
+    assert main(["status", str(tmp_path / "r")]) == 1
+    assert main(["report", str(tmp_path / "r")]) == 0
 
 
 def test_a_limit_that_is_not_reached_changes_nothing(tmp_path: Path) -> None:
