@@ -239,7 +239,7 @@ def test_a_node_that_dies_and_zombies_that_go_on_cost_time_and_nothing_else(
 ) -> None:
     """One node dies with its jobs; of another only the daemon does, so that its jobs go on while
     SLURM, which takes them for dead, starts them again elsewhere."""
-    conf = own_tasks(tmp_path / "conf", **{"own-slow": slow(0.8)})
+    conf = own_tasks(tmp_path / "conf", **{"own-slow": slow(0.65)})
     out = tmp_path / "r"
     submitted(conf, out, "executor.array=4")
     until(lambda: begun(out, 12))
