@@ -147,7 +147,8 @@ class TaskDescription:
     def checker(self) -> Checker:
         from carps_like.space import Checker
 
-        return Checker(self.space, self.name)
+        plain = getattr(self.make_space, "data", None)  # some spaces are known without ConfigSpace
+        return Checker(self.space if plain is None else plain(), self.name)
 
     @cached_property
     def directions(self) -> tuple[tuple[str, float], ...]:

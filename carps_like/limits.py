@@ -13,10 +13,13 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from carps_like.sandbox import end_tree, tree
-from carps_like.spec import Limits
+from carps_like.processes import end_tree, tree
 from carps_like.trial import Status
+
+if TYPE_CHECKING:
+    from carps_like.spec import Limits
 
 
 def tell_begin(pipe: int, run_id: str, limits: Limits) -> None:
@@ -182,9 +185,9 @@ def cgroup(name: str) -> Cgroup | None:
 def _parent() -> Path | None:
     """Our own group, prepared to have children with memory limits."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = _OF_THIS_PROCESS.read_text().splitlines()
         inside = next(line[3:] for line in lines if line.startswith("0::"))
-        own = Path("/sys/fs/cgroup") / inside.strip("/")
+        own = _MOUNTED / inside.strip("/")
         if own.name == _LEAF:
             own = own.parent
         if "memory" not in (own / "cgroup.controllers").read_text().split():
@@ -200,3 +203,4 @@ def _parent() -> Path | None:
 
 
 _LEAF = "carps-like-main"
+_OF_THIS_PROCESS, _MOUNTED = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +22,9 @@ from carps_like.errors import CarpsLikeError
 from carps_like.heartbeat import Beat
 from carps_like.limits import Broken, Warden, cgroup, means
 from carps_like.log import AttemptLog, git_commit, new_attempt
+from carps_like.processes import MARK, STOPPED, end_marked
 from carps_like.store import LOGS, Execution, Index
 from carps_like.trial import Status
-from carps_like.worker import STOPPED
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 POLL = 0.05  # seconds
@@ -110,7 +109,7 @@ class LocalExecutor:
         self._crashed: set[str] = set()  # runs that a worker died over once
         self._deaths: dict[str, tuple[int, int]] = {}  # run -> (trials at the last, in a row)
         self._log: AttemptLog | None = None
-        self._limited, self._broken = limited, Counter[str]()
+        self._limited = limited
 
     def run(self) -> Index:
         """Work until every chunk is claimed and done; what the logs then hold.
@@ -156,7 +155,7 @@ class LocalExecutor:
             extra += ["--warden", str(theirs)]
         process = subprocess.Popen(
             [*self._command, *extra],
-            env=self._environment,
+            env=self._environment | {MARK: attempt},
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs] if self._limited else [],
         )
@@ -184,16 +183,22 @@ class LocalExecutor:
         self.index.refresh()
         log = self.index.files.get(self.folder / LOGS / f"{slot.attempts[0]}.jsonl")
         over = log.current if log is not None else None
-        if code == STOPPED or (code == 0 and over is None):
+        asked = code == STOPPED and (log is None or log.stopped)
+        if asked or (code == 0 and over is None):
             return None
         if code is None or (code == 2 and over is None):
             raise WorkersFailed("a worker stopped, see the line above; finished trials are kept")
-        return self._replace(slot, code, over)  # also where a run ended its process with code 0
+        # also where a run ended its process with an exit code that means something here
+        return self._replace(slot, code, over, log.begun if log is not None else "")
 
-    def _replace(self, slot: _Slot, code: int, over: Execution | None) -> _Slot:
+    def _replace(self, slot: _Slot, code: int, over: Execution | None, begun: str) -> _Slot:
         isolate = slot.isolate
+        stillborn = slot.stillborn + 1 if over is None else 0
         if over is None:
-            if slot.stillborn + 1 >= FRUITLESS:
+            if stillborn >= FRUITLESS and begun:
+                self._unbegun(begun, _blame(code), f"the worker process ended ({_how(code)})")
+                stillborn = 0
+            elif stillborn >= FRUITLESS:
                 raise WorkersFailed(f"workers end before they begin ({_how(code)}), see above")
         elif self._hopeless(over, code):
             self._verdict(over, code)
@@ -201,7 +206,7 @@ class LocalExecutor:
             self._crashed.add(over.run_id)
             isolate = [*isolate, over.run_id]
         new = self._start(slot.attempts, isolate)
-        new.stillborn = slot.stillborn + 1 if over is None else 0
+        new.stillborn = stillborn
         return new
 
     def _hopeless(self, over: Execution, code: int) -> bool:
@@ -215,9 +220,8 @@ class LocalExecutor:
 
     def _verdict(self, over: Execution, code: int) -> None:
         """Record that a run takes its worker down."""
-        status = Status.OUT_OF_MEMORY if code == -signal.SIGKILL else Status.CRASHED
         text = f"the worker process ended over this run again and again ({_how(code)})"
-        self._own_log().verdict(over.path.stem, over.run_id, status, text)
+        self._own_log().verdict(over.path.stem, over.run_id, _blame(code), text)
 
     def _own_log(self) -> AttemptLog:
         if self._log is None:
@@ -226,12 +230,26 @@ class LocalExecutor:
 
     def _over_limit(self, slot: _Slot, broken: Broken) -> _Slot:
         """Record it, and go on with the other runs of the worker that was ended."""
-        self._broken[broken.run_id] += 1
-        if self._broken[broken.run_id] >= FRUITLESS:
-            raise WorkersFailed(f"run {broken.run_id} does not begin: {broken.error}")
-        log, run_id = self._own_log(), broken.run_id
-        log.verdict(slot.attempts[0], run_id, broken.status, broken.error)
+        self.index.refresh()
+        executions = self.index.executions.get(broken.run_id, ())
+        if any(e.path.stem == slot.attempts[0] for e in executions):
+            log = self._own_log()
+            log.verdict(slot.attempts[0], broken.run_id, broken.status, broken.error)
+        else:
+            self._unbegun(broken.run_id, broken.status, broken.error)
         return self._start(slot.attempts, slot.isolate)
+
+    def _unbegun(self, run_id: str, status: Status, error: str) -> None:
+        """Record a run whose worker was lost while its task was still being built."""
+        from carps_like.plan import read_generation  # heavy, and hardly ever needed
+
+        generation = read_generation(self.folder, self.generation)
+        found = (a for i in range(len(generation)) for a in generation[i] if a.run_id == run_id)
+        assigned = next(found)
+        log = self._own_log()
+        header = {"spec": assigned.spec.data(), "round": assigned.round, "objectives": []}
+        log.run(run_id, [], header)
+        log.done(run_id, status, f"{error}, before its task was built", 0)
 
     def _stop(self) -> None:
         """Ask the workers that are left to stop, then end them."""
@@ -249,8 +267,14 @@ class LocalExecutor:
     def _close(self, slot: _Slot) -> None:
         self._beat.end(slot.attempts[0])
         if slot.warden is not None:
-            slot.warden.end()  # what the worker has left running
+            slot.warden.end()
             slot.warden.close()
+        end_marked(slot.attempts[0])  # what the worker has left running
+
+
+def _blame(code: int) -> Status:
+    """What a run is recorded as that took its worker down; SIGKILL mostly is the kernel's."""
+    return Status.OUT_OF_MEMORY if code == -signal.SIGKILL else Status.CRASHED
 
 
 def _how(code: int) -> str:

@@ -3,10 +3,13 @@
 Lines, each one JSON value:
 
 * ``{"k": "attempt", ...}`` first: who writes, on which machine, with which versions;
+* ``{"k": "begin", "run": ...}``: a task of the user's own is built, to know what the run is;
 * ``{"k": "run", ...}``: a run begins; the lines after it are its trials;
 * ``[number, status, values, fidelity, ...]``: a trial, hyperparameters in the order of the run's
   ``names`` (``null`` where inactive), see :data:`TRIAL`;
-* ``{"k": "done", ...}``: the run ended, with its status.
+* ``{"k": "done", ...}``: the run ended, with its status;
+* ``{"k": "stopped"}`` last: the worker was asked to stop. Code that ends its process, with
+  whatever exit code, does not write it.
 
 A file has one writer and is never opened again for writing, so whatever moment a process dies,
 only its last line can be torn, and a reader leaves a torn line out.
@@ -73,6 +76,10 @@ class AttemptLog:
         about = provenance() | {"generation": generation}
         self._write({"k": "attempt", "schema": schema.VERSION, **about})
 
+    def begin(self, run_id: str) -> None:
+        """A run's task is about to be built, by code that may end this process."""
+        self._write({"k": "begin", "run": run_id})
+
     def run(self, run_id: str, names: Sequence[str], header: Mapping[str, Any]) -> None:
         """A run begins: the lines after this one are its trials."""
         self._names = tuple(names)
@@ -134,6 +141,10 @@ class AttemptLog:
             {"k": "done", "run": run_id, "status": status, "error": error, "n": n_trials}
             | {"ended": now()}
         )
+
+    def stopped(self) -> None:
+        """The worker was asked to stop, and ends in good order."""
+        self._write({"k": "stopped"})
 
     def verdict(self, attempt: str, run_id: str, status: Status, error: str) -> None:
         """How a run of another attempt ended, whose worker died over it."""

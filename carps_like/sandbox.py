@@ -8,7 +8,6 @@ that start a session of their own, and programs that ignore signals.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -20,29 +19,18 @@ from typing import Any
 
 from carps_like.errors import CarpsLikeError
 from carps_like.interface import Task, described, failure
+from carps_like.processes import (
+    become_subreaper,
+    die_with_parent,
+    end_strays,
+    end_tree,
+    own_children,
+    tree_memory,
+)
 from carps_like.spec import Limits
 from carps_like.trial import Result, Status
 
 _POLL = 0.02  # seconds between looks at the memory
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-
-
-def prctl(option: int, value: int) -> None:
-    """Linux's ``prctl``; elsewhere nothing happens."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
-
-
-def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
-    """Ask the kernel to end this process when its parent ends."""
-    prctl(_PR_SET_PDEATHSIG, number)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def become_subreaper() -> None:
-    """Orphans of this process's children become its own children, and not those of init."""
-    prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 class Sandbox:
@@ -59,6 +47,7 @@ class Sandbox:
         self._pipe: Connection | None = None
         self._task: Task | None = None
         become_subreaper()  # orphans of the child come to us, so we can end them
+        self._spared = own_children()  # in a notebook: processes of the user's
 
     def evaluate(self, config: Any, fidelity: float | None, seed: int | None, state: Any) -> Result:
         """As :meth:`Task.evaluate`; a trial that breaks a limit or its process is a failure."""
@@ -150,12 +139,7 @@ class Sandbox:
 
     def _reap_strays(self) -> None:
         """End what a trial left running outside the child."""
-        known = self._child.pid if self._child is not None else None
-        for pid in children_of(os.getpid()):
-            if pid != known and not _is_ours(pid):
-                end_tree(pid)
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, 0)
+        end_strays(self._spared)
 
     def close(self) -> None:
         """End the child with everything it started."""
@@ -235,50 +219,3 @@ def _cap_memory(megabytes: float) -> None:
     cap = int(pages * os.sysconf("SC_PAGE_SIZE") + (megabytes * 1.25 + 64) * 2**20)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_DATA, (cap, cap))
-
-
-# --- the process tree, by /proc ---
-
-
-def children_of(pid: int) -> list[int]:
-    """Direct children of a process, of all its threads."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(p) for p in task.read_text().split()]
-    return found
-
-
-def tree(pid: int) -> list[int]:
-    """A process and its descendants, parents first."""
-    found, i = [pid], 0
-    while i < len(found):
-        found += [p for p in children_of(found[i]) if p not in found]
-        i += 1
-    return found
-
-
-def tree_memory(pid: int) -> float:
-    """Resident memory of a process tree in MB, shared pages of forks counted once each."""
-    total = 0
-    page = os.sysconf("SC_PAGE_SIZE")
-    for member in tree(pid):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = Path(f"/proc/{member}/statm").read_text().split()
-            total += (int(fields[1]) - int(fields[2])) * page
-    return total / 2**20
-
-
-def _is_ours(pid: int) -> bool:
-    """Whether a child of this process was started by ``multiprocessing`` here."""
-    return any(p.pid == pid for p in multiprocessing.active_children())
-
-
-def end_tree(pid: int) -> None:
-    """SIGKILL a process and its descendants; stopped first, so that none forks on."""
-    members = tree(pid)
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        members = list(dict.fromkeys(members + tree(pid)))
-        for member in members:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(member, number)

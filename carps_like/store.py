@@ -69,6 +69,8 @@ class LogFile:
     offset: int = 0
     attempt: Mapping[str, Any] = field(default_factory=dict)
     current: Execution | None = None
+    begun: str = ""  # run that is being built and has no header yet
+    stopped: bool = False  # its last line says that the worker was asked to
 
 
 class Index:
@@ -126,8 +128,12 @@ class Index:
             log.attempt = data
         elif kind == "run":
             run = Execution(str(data.get("run")), log.path, data, log.offset, log.offset)
-            log.current = run
+            log.current, log.begun = run, ""
             self.executions.setdefault(run.run_id, []).append(run)
+        elif kind == "begin":
+            log.begun = str(data.get("run"))
+        elif kind == "stopped":
+            log.stopped = True
         elif kind == "done":
             self.n_done += 1
             self._done(log, data)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -30,21 +29,25 @@ from carps_like.limits import tell_begin, tell_end
 from carps_like.live import Live
 from carps_like.log import AttemptLog, DiskFull, process_start
 from carps_like.plan import Assigned, claim, claimed, holders, read_generation
+from carps_like.processes import (
+    STOPPED,
+    Stop,
+    become_subreaper,
+    die_with_parent,
+    end_strays,
+    own_children,
+    stop_on_signals,
+)
 from carps_like.registry import collection_of, variants
-from carps_like.sandbox import Sandbox, become_subreaper, die_with_parent
+from carps_like.sandbox import Sandbox
 from carps_like.seeds import GlobalSeeds
 from carps_like.spec import Limits, Simulate, Spec, build_task_of, describe_task_of
 from carps_like.store import Execution, Index, trial_lines
 from carps_like.trial import Status
 from carps_like.variants import Variant
 
-STOPPED = 75  # exit code of a worker that was asked to stop before its work was done
 LOOKING = 50  # what others have done is looked up again after this many times what a look costs
 REMOTE_REFRESH = 10.0  # seconds between looks where the folder is shared by many machines
-
-
-class Stop(BaseException):
-    """Raised by the signal handler between two bytecodes: no line of a log is ever cut by it."""
 
 
 @dataclass
@@ -103,6 +106,7 @@ class Worker:
         self.index = Index(job.folder, skip)
         self._look()
         self.log = AttemptLog(job.folder / "logs", attempt, job.generation)
+        self._spared = own_children()
 
     def _is_peer(self, attempt: Mapping[str, Any]) -> bool:
         return attempt.get("generation") == self.job.generation
@@ -212,6 +216,7 @@ class Worker:
         except ReplayMismatch:
             execute(spec, self.log, assigned.round, isolated=isolated)
         finally:
+            end_strays(self._spared, daemons_only=True)  # libraries may keep the others
             if self.job.warden is not None:
                 tell_end(self.job.warden)
 
@@ -254,6 +259,8 @@ def execute(
     live: Live | None = None,
 ) -> Status:
     """One run from its spec to its done line; ``lines`` are replayed."""
+    if "_target_" in spec.task:
+        log.begin(spec.run_id)
     described_task = describe_for(spec, live)
     variant = spec.variant
     header = header_of(spec, described_task, round_, live)
@@ -369,10 +376,6 @@ def version_of(module: str) -> str:
         return metadata.version(names[0]) if names else ""
 
 
-def stop(number: int, frame: Any) -> None:
-    raise Stop
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="carps_like.worker", description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -388,13 +391,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--take-over", action="store_true", help="finish what dead workers left")
     args = parser.parse_args(argv)
     deadline = None if args.seconds is None else time.monotonic() + args.seconds
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, stop)
+    stop_on_signals()
     if args.parent:
         die_with_parent(args.parent)
+    become_subreaper()  # what runs leave running comes to us
     if args.warden is not None:
         os.set_inheritable(args.warden, False)
-        become_subreaper()
     sys.path.extend(path for path in args.path if path not in sys.path)
     job = Job(
         args.folder,
@@ -408,7 +410,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         worker = Worker(job, args.attempt)
-        worker.work()
+        try:
+            worker.work()
+        except Stop:
+            worker.log.stopped()
+            return STOPPED
     except Stop:
         return STOPPED
     except CarpsLikeError as error:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
+
+    from carps_like.space import SpaceData
 
 
 @cache
@@ -16,19 +19,37 @@ def names_of(dimension: int) -> tuple[str, ...]:
     return tuple(f"x{i:0{width}}" for i in range(dimension))
 
 
-def box(dimension: int, lower: float, upper: float) -> ConfigurationSpace:
+@dataclass(frozen=True)
+class Box:
+    """Floats between bounds: makes the space when it is called.
+
+    As plain data it needs no ConfigSpace, whose import costs more than many a whole run.
+    """
+
+    bounds: tuple[tuple[float, float], ...]
+
+    def __call__(self) -> ConfigurationSpace:
+        from ConfigSpace import ConfigurationSpace, Float
+
+        space = ConfigurationSpace()
+        space.add(*(Float(p.name, (p.lower, p.upper)) for p in self.data().params))
+        return space
+
+    def data(self) -> SpaceData:
+        """What :func:`carps_like.configspace.space_data` says of the space."""
+        from carps_like.space import Param, SpaceData
+
+        rows = zip(names_of(len(self.bounds)), self.bounds, strict=True)
+        found = [
+            Param(name, "float", float(a), float(b), default=(float(a) + float(b)) / 2)
+            for name, (a, b) in rows
+        ]
+        return SpaceData(tuple(found), {}, ())
+
+
+def box(dimension: int, lower: float, upper: float) -> Box:
     """``dimension`` floats in [lower, upper]."""
-    return boxes(((lower, upper),) * dimension)
-
-
-def boxes(bounds: tuple[tuple[float, float], ...]) -> ConfigurationSpace:
-    """One float per (lower, upper)."""
-    from ConfigSpace import ConfigurationSpace, Float
-
-    space = ConfigurationSpace()
-    names = names_of(len(bounds))
-    space.add(*(Float(n, (float(a), float(b))) for n, (a, b) in zip(names, bounds, strict=True)))
-    return space
+    return Box(((lower, upper),) * dimension)
 
 
 def integers(dimension: int, lower: int, upper: int) -> ConfigurationSpace:

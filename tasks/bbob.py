@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
 
 from carps_like.description import Objective, TaskDescription
 from carps_like.registry import Collection
@@ -47,7 +46,7 @@ class Bbob(Collection):
             raise self.unknown(name)
         return TaskDescription(
             name=name,
-            make_space=partial(box, d, -5.0, 5.0),
+            make_space=box(d, -5.0, 5.0),
             objectives=_OBJECTIVES,
             collection=self.name,
             kind="synthetic",

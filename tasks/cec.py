@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
 
 from carps_like.description import Objective, TaskDescription
 from carps_like.registry import Collection
@@ -63,7 +62,7 @@ class Cec2013(Collection):
         title, d, lower, upper, optimum = NICHING[found]
         return TaskDescription(
             name=name,
-            make_space=partial(box, d, lower, upper),
+            make_space=box(d, lower, upper),
             objectives=(Objective("value", minimize=False, optimum=optimum),),
             collection=self.name,
             kind="synthetic",
@@ -98,7 +97,7 @@ class Cec2022(Collection):
         d, f = map(int, match.groups())
         return TaskDescription(
             name=name,
-            make_space=partial(box, d, -100.0, 100.0),
+            make_space=box(d, -100.0, 100.0),
             objectives=(Objective("precision", lower=0.0, optimum=0.0),),
             collection=self.name,
             kind="synthetic",

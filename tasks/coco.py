@@ -223,7 +223,7 @@ class Coco(Collection):
         ):
             raise self.unknown(name)
         integers = 4 * (d // 5) if s.mixed else 0
-        space = partial(mixed_box, d, s.bound) if s.mixed else partial(box, d, -s.bound, s.bound)
+        space = partial(mixed_box, d, s.bound) if s.mixed else box(d, -s.bound, s.bound)
         noisy = s.name == "bbob-noisy"
         constrained = s.name == "bbob-constrained"
         return TaskDescription(

@@ -176,7 +176,7 @@ class Star(Collection):
         real = kind == "real"
         return TaskDescription(
             name=name,
-            make_space=partial(box, d, 0.0, 1.0) if real else partial(integers, d, 0, n),
+            make_space=box(d, 0.0, 1.0) if real else partial(integers, d, 0, n),
             objectives=(Objective("discrepancy", minimize=False, lower=0.0, upper=1.0),),
             collection=self.name,
             kind="synthetic",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,7 +92,7 @@ class Nevergrad(Collection):
         zero = function in ZERO
         return TaskDescription(
             name=name,
-            make_space=partial(box, d, -5.0, 5.0),
+            make_space=box(d, -5.0, 5.0),
             objectives=(Objective("value", optimum=0.0 if zero else None),),
             collection="nevergrad",
             kind="synthetic",

@@ -18,7 +18,7 @@ import numpy as np
 from carps_like.description import Objective, TaskDescription
 from carps_like.interface import Task
 from carps_like.registry import Collection
-from carps_like.tasks._spaces import boxes, integers, names_of
+from carps_like.tasks._spaces import Box, integers, names_of
 from carps_like.tasks._tables import catalogue
 from carps_like.trial import Configuration, Outcome
 
@@ -40,7 +40,7 @@ def make(problem: str, args: Mapping[str, Any]) -> Any:
 def _space(row: Mapping[str, Any]) -> ConfigurationSpace:
     bounds = row["bounds"] * row["n"] if len(row["bounds"]) == 1 else row["bounds"]
     if row["kind"] == "real":
-        return boxes(tuple((a, b) for a, b in bounds))
+        return Box(tuple((a, b) for a, b in bounds))()
     return integers(row["n"], int(bounds[0][0]), int(bounds[0][1]))
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from carps_like.budget import Budget
@@ -21,7 +21,7 @@ from carps_like.description import Fidelity, Objective, TaskDescription
 from carps_like.interface import Task
 from carps_like.registry import Collection
 from carps_like.tasks import _functions as f
-from carps_like.tasks._spaces import boxes, names_of
+from carps_like.tasks._spaces import Box, names_of
 from carps_like.trial import Configuration, Outcome
 
 Bounds = tuple[tuple[float, float], ...]
@@ -178,7 +178,7 @@ class Synthetic(Collection):
         fidelity = _fidelity(first.cost, first.trap is not None) if kind.endswith("mf") else None
         return TaskDescription(
             name=name,
-            make_space=partial(boxes, bounds),
+            make_space=Box(bounds),
             objectives=self._objectives(first, pair),
             fidelity=fidelity,
             collection=self.name,

@@ -10,32 +10,63 @@ import carps_like
 
 TASKS = '''
 import ctypes, os, signal, time
-from ConfigSpace import ConfigurationSpace, Float
-from carps_like import Task, describe
+from carps_like import Task, TaskDescription, describe
+from carps_like.tasks._spaces import box
+
+
+def line(name):
+    from ConfigSpace import ConfigurationSpace, Float
+
+    space = ConfigurationSpace()
+    space.add(Float("x", (0, 1)))
+    return describe(name, space)
 
 
 class Slow(Task):
-    """Takes its time, and answers the same for the same."""
+    """Takes its time, and answers the same for the same; starts without ConfigSpace."""
 
     def __init__(self, seconds=0.05):
-        space = ConfigurationSpace()
-        space.add([Float("x", (0, 1)), Float("y", (0, 1))])
         self.seconds = seconds
-        self.description = describe("own-slow", space)
+        self.description = TaskDescription("own-slow", box(2, 0.0, 1.0), n_continuous=2)
 
     def compute(self, config, fidelity, seed, state):
         time.sleep(self.seconds)
-        return {"value": (config["x"] - 0.3) ** 2 + config["y"]}
+        return {"value": (config["x00"] - 0.3) ** 2 + config["x01"]}
+
+
+class Leaves(Task):
+    """Leaves a process behind that moves into a session of its own, or ends this process."""
+
+    def __init__(self, how, note, at="compute"):
+        self.how, self.note = how, note
+        self.description = line("own-" + how)
+        if at == "build" and "CARPS_LIKE_ATTEMPT" in os.environ:
+            self.compute({"x": 0.0}, None, None, None)
+
+    def compute(self, config, fidelity, seed, state):
+        if self.how.startswith("exits"):
+            os._exit(int(self.how[5:]))
+        if self.how == "hangs":
+            time.sleep(600)
+        if not os.path.exists(self.note) and os.fork() == 0:
+            if self.how == "daemon":
+                os.setsid()
+            if os.fork() == 0:
+                with open(self.note, "w") as file:
+                    file.write(str(os.getpid()))
+                time.sleep(600)
+            os._exit(0)
+        while not os.path.exists(self.note):
+            time.sleep(0.01)
+        return {"value": config["x"]}
 
 
 class Stubborn(Task):
     """Ignores every signal, and then hangs, forks or allocates outside Python."""
 
     def __init__(self, how, note=""):
-        space = ConfigurationSpace()
-        space.add(Float("x", (0, 1)))
         self.how, self.note = how, note
-        self.description = describe("own-" + how, space)
+        self.description = line("own-" + how)
 
     def compute(self, config, fidelity, seed, state):
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:

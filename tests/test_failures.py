@@ -16,7 +16,7 @@ from command import COMMAND, carps_like, environment, flaky
 from conftest import Command
 
 import carps_like as package
-from carps_like.sandbox import tree
+from carps_like.processes import tree
 from carps_like.testing.flaky import FlakyOptimizer, FlakyTask
 
 # what the trials with x < 0.5 become, and the first words of their error

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clusters import digests, own_tasks
+from command import environment
 
 import carps_like
 from carps_like.cli import main
@@ -171,3 +175,33 @@ def test_a_worker_lives_as_long_as_its_number_moves_on_the_readers_clock(tmp_pat
     assert watch.alive("w") is True
     beat.end("w")
     assert watch.alive("w") is False
+
+
+def test_status_watches_an_array_that_has_not_started_yet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["optimizer=random", "task=bbob-d02-f01-i01", "budget.trials=3"]
+    out = tmp_path / "r"
+    script = ["executor=slurm", "executor.script_only=true", f"results={out}"]
+    assert main(["submit", *words, *script]) == 0
+
+    def start() -> None:
+        time.sleep(1)
+        subprocess.run(["bash", str(out / "slurm" / "g000.sh")], env=environment(), check=True)
+
+    job = threading.Thread(target=start)
+    job.start()
+    assert main(["status", "--watch", "0.2", str(out)]) == 0
+    job.join()
+    lines = capsys.readouterr().out.splitlines()
+    assert "no worker has started yet" in next(line for line in lines if "0/1 runs" in line)
+    assert lines[-1].split() == ["1", "ok"]
+
+
+def test_options_may_stand_between_other_words(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    words = ["optimizer=random", "--config-dir", str(tmp_path / "conf"), "task=bbob-d02-f01-i01"]
+    words += ["budget.trials=3", f"results={tmp_path / 'r'}"]
+    assert main(["plan", *words]) == 0 and main(["run", *words]) == 0
+    assert main(["retry", str(tmp_path / "r"), "--status", "timeout", "workers=2"]) == 0
+    assert main(["status", "--watch", str(tmp_path / "r")]) == 0

@@ -17,7 +17,7 @@ import pytest
 from command import COMMAND, carps_like, environment, flaky
 
 import carps_like as package
-from carps_like.sandbox import children_of
+from carps_like.processes import children_of
 from carps_like.store import Index, trial_lines
 
 KILLS = 20

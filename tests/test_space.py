@@ -22,7 +22,9 @@ from ConfigSpace import Configuration as Theirs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from carps_like.configspace import space_data
 from carps_like.errors import BadValue
+from carps_like.registry import describe_task
 from carps_like.space import Checker, Cube, Sampler, count, native
 from carps_like.testing.spaces import spaces
 
@@ -184,3 +186,13 @@ def test_a_space_that_forbids_everything_is_named() -> None:
     sampler.TRIES = 50  # type: ignore[misc]
     with pytest.raises(BadValue, match="no legal configuration of closed"):
         sampler.sample()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["bbob-d02-f01-i01", "bbob-largescale-d160-f01-i01", "sbox-d10-f03-i02", "cec2022-d10-f01"],
+)
+def test_a_box_known_without_configspace_is_the_one_that_configspace_makes(name: str) -> None:
+    description = describe_task(name)
+    assert description.checker.data == space_data(description.space)
+    assert description.dimension == len(description.checker.params)

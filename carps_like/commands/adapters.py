@@ -30,7 +30,7 @@ def env(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("carps-like env", description=env.__doc__)
     parser.add_argument("action", choices=("list", "build", "remove"))
     parser.add_argument("names", nargs="*", help="of environments or of optimizers; all")
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
     known = environments()
     if given.action == "list":
         for name, one in known.items():
@@ -67,7 +67,7 @@ def check(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("carps-like check", description=check.__doc__)
     parser.add_argument("optimizer", help="a variant's name, or my_module:MyOptimizer")
     parser.add_argument("--quick", action="store_true", help="fewer trials, no statistics")
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
     from carps_like.testing import QUICK, Check, Effort, check_optimizer
 
     def report(one: Check, problem: str) -> None:

@@ -25,7 +25,7 @@ def analyze(argv: Sequence[str]) -> int:
     args.add_argument("--against", help="compare with this optimizer only (Dunnett)")
     args.add_argument("--alpha", type=float, default=0.05)
     args.add_argument("-o", "--output", type=Path, help="default: analysis/ in the first folder")
-    given = args.parse_args(argv)
+    given = args.parse_intermixed_args(argv)
     from carps_like import load
     from carps_like.analysis.final import final
     from carps_like.analysis.significance import analyze as compare
@@ -64,7 +64,7 @@ def subset(argv: Sequence[str]) -> int:
     args.add_argument("--prove", type=float, default=25.0, help="seconds for a lower bound")
     args.add_argument("--missing", default="raise", choices=("raise", "drop"))
     args.add_argument("-o", "--output", type=Path, default=Path("subset.yaml"))
-    given = args.parse_args(argv)
+    given = args.parse_intermixed_args(argv)
     from carps_like import load
     from carps_like.analysis import subset as subsets
 

@@ -18,7 +18,7 @@ def report(argv: Sequence[str]) -> int:
     )
     args.add_argument("results", type=Path, nargs="+", help="one folder, or several to join")
     args.add_argument("-o", "--output", type=Path, help="default: report.html in the first folder")
-    given = args.parse_args(argv)
+    given = args.parse_intermixed_args(argv)
     from carps_like import load
     from carps_like.analysis.report import ranking_text, write
 
@@ -36,7 +36,7 @@ def compact(argv: Sequence[str]) -> int:
         prog="carps-like compact", description="Make runs.parquet and trials.parquet from the logs."
     )
     args.add_argument("results", type=Path)
-    given = args.parse_args(argv)
+    given = args.parse_intermixed_args(argv)
     from carps_like.results import compact as make
 
     results = make(given.results)

@@ -40,7 +40,7 @@ def tasks(argv: Sequence[str]) -> int:
     args.add_argument("--where", help="\"n_continuous <= 5 and kind == 'surrogate'\"")
     args.add_argument("--data", help="folder with more benchmark data")
     args.add_argument("--names", action="store_true", help="names only, one a line")
-    given = args.parse_args(argv)
+    given = args.parse_intermixed_args(argv)
     if given.data:
         from carps_like.session import use_data
 
@@ -173,7 +173,7 @@ def task(argv: Sequence[str]) -> int:
     """``carps-like task NAME``."""
     args = parser("task", "Show one task: what it declares, and its search space.")
     args.add_argument("name")
-    given = args.parse_args(argv)
+    given = args.parse_intermixed_args(argv)
     family = collection_of(given.name)
     description = family.describe(given.name)
     missing = _missing(family, description)
@@ -206,7 +206,7 @@ def optimizers(argv: Sequence[str]) -> int:
     args.add_argument("pattern", nargs="?", help="a name, or a glob such as 'optuna-*'")
     args.add_argument("--type", choices=TYPES, help="only those that make use of such tasks")
     args.add_argument("--ready", action="store_true", help="only those that run here now")
-    given = args.parse_args(argv)
+    given = args.parse_intermixed_args(argv)
     import fnmatch
 
     rows = [_optimizer(name) for name in variants()]

@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("-o", "--output", type=Path, required=True, help="a new folder")
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
     n_runs, n_twice = merge(given.results, given.output)
     print(f"{given.output}: {n_runs} runs from {len(given.results)} folders", end="")
     print(f", {n_twice} of them in several: {RULE}" if n_twice else "")

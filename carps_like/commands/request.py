@@ -61,7 +61,7 @@ def read_request(argv: Sequence[str]) -> Asked | None:
     """
     try:
         words = ["force=true" if word == "--force" else word for word in argv]
-        args = get_args_parser().parse_args(words)
+        args = get_args_parser().parse_intermixed_args(words)
     except SystemExit:
         return None
     return asked(*configurations(args), watch=True)

@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "overrides", nargs="*", help="workers=4, limits.trial_seconds=60, executor=slurm, ..."
     )
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
     check_results([given.results])
     wanted = _statuses(given.status)
     config = _config(given.overrides)

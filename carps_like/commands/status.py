@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections import Counter
@@ -16,8 +17,9 @@ import orjson
 
 from carps_like.cli import OK, SOME_FAILED
 from carps_like.errors import printable
+from carps_like.executors.slurm import FOLDER as JOBS
 from carps_like.heartbeat import INTERVAL, Watch
-from carps_like.plan import read_generation
+from carps_like.plan import claimed, read_generation
 from carps_like.store import LOGS, PLANS, Execution, Index, check_results
 from carps_like.trial import Status
 from carps_like.worker import alive
@@ -44,9 +46,9 @@ def main(argv: Sequence[str]) -> int:
         type=float,
         const=10.0,
         metavar="SECONDS",
-        help="again every 10 seconds, until no worker is left or nothing is left to do",
+        help="again every 10 seconds, until nothing is left to do or the workers are gone",
     )
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(_seconds_named(argv))
     check_results(given.results)
     monitor = Monitor(given.results)
     if given.watch is not None:
@@ -62,12 +64,26 @@ def main(argv: Sequence[str]) -> int:
     return SOME_FAILED if view.failed else OK
 
 
+def _seconds_named(argv: Sequence[str]) -> list[str]:
+    """``--watch RESULTS`` as well as ``RESULTS --watch``: what follows need not be a number."""
+    words = list(argv)
+    if "--watch" in words[:-1]:
+        at = words.index("--watch") + 1
+        if not re.fullmatch(r"[\d.]+", words[at]):
+            words.insert(at, "10")
+    return words
+
+
 def _watch(monitor: Monitor, seconds: float) -> int:
     while True:
         view = monitor.look()
-        print(f"{datetime.now():%H:%M:%S} {view.line()}", flush=True)
-        if not view.left or (not view.workers and not view.unsure):
+        queued = view.left and not view.workers and monitor.queued()
+        more = ", no worker has started yet (squeue --me tells why)" if queued else ""
+        print(f"{datetime.now():%H:%M:%S} {view.line()}{more}", flush=True)
+        if not view.left or not (view.workers or view.unsure or queued):
             print(view.text(), end="")
+            if view.left:
+                print("no worker is alive: the same command, or `submit`, goes on")
             return SOME_FAILED if view.failed else OK
         time.sleep(seconds)
 
@@ -185,6 +201,14 @@ class Monitor:
                     self._planned[path] = read_generation(index.folder, int(number)).run_ids
                 found += self._planned.get(path, [])
         return found
+
+    def queued(self) -> bool:
+        """Whether the newest plan waits for its first worker: an array that has not started."""
+        for folder in (index.folder for index in self._indices):
+            plans = len(list((folder / PLANS).glob("plan-g*.jsonl.gz")))
+            if plans and (folder / JOBS).is_dir() and not claimed(folder, plans - 1):
+                return True
+        return False
 
     def _alive(self, index: Index, watch: Watch) -> dict[str, bool | None]:
         """By process id for workers of this machine, by their heartbeat for others."""

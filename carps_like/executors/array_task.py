@@ -12,21 +12,10 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from carps_like.errors import CarpsLikeError
 from carps_like.local import LocalExecutor
-from carps_like.sandbox import die_with_parent
-from carps_like.worker import Stop
-
-
-def _stop(number: int, frame: Any) -> None:
-    for other in STOPS:
-        signal.signal(other, signal.SIG_IGN)
-    raise Stop
-
-
-STOPS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+from carps_like.processes import Stop, die_with_parent, stop_on_signals
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,8 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, help="stop when this process ends")
     parser.add_argument("--limited", action="store_true", help="hold limits on runs")
     args = parser.parse_args(argv)
-    for number in STOPS:
-        signal.signal(number, _stop)
+    stop_on_signals()
     if args.parent is not None:
         die_with_parent(args.parent, signal.SIGTERM)
     more = ["--take-over"]

@@ -1,0 +1,171 @@
+"""Processes and their trees, by ``/proc``: who is whose child, and how to end all of it.
+
+Imports nothing but the standard library: the process that watches a worker needs little else, and
+a node that starts many of them notices.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+STOPPED = 75  # exit code of a worker that was asked to stop before its work was done
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+MARK = "CARPS_LIKE_ATTEMPT"  # in the environment of a worker and of all that it starts
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+class Stop(BaseException):
+    """Raised by the signal handler between two bytecodes: no line of a log is ever cut by it."""
+
+
+def stop_on_signals() -> None:
+    """SIGTERM, SIGINT and SIGUSR1 raise :class:`Stop` here, the first of them only."""
+
+    def stop(number: int, frame: Any) -> None:
+        for other in STOPS:
+            signal.signal(other, signal.SIG_IGN)
+        raise Stop
+
+    for number in STOPS:
+        signal.signal(number, stop)
+
+
+def prctl(option: int, value: int) -> None:
+    """Linux's ``prctl``; elsewhere nothing happens."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
+    """Ask the kernel to end this process when its parent ends."""
+    prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def become_subreaper() -> None:
+    """Orphans of this process's children become its own children, and not those of init."""
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def children_of(pid: int) -> list[int]:
+    """Direct children of a process, of all its threads."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def tree(pid: int) -> list[int]:
+    """A process and its descendants, parents first."""
+    found, i = [pid], 0
+    while i < len(found):
+        found += [p for p in children_of(found[i]) if p not in found]
+        i += 1
+    return found
+
+
+def tree_memory(pid: int) -> float:
+    """Resident memory of a process tree in MB, shared pages of forks counted once each."""
+    total = 0
+    page = os.sysconf("SC_PAGE_SIZE")
+    for member in tree(pid):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = Path(f"/proc/{member}/statm").read_text().split()
+            total += (int(fields[1]) - int(fields[2])) * page
+    return total / 2**20
+
+
+def end_tree(pid: int) -> None:
+    """SIGKILL a process and its descendants; stopped first, so that none forks on."""
+    members = tree(pid)
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        members = list(dict.fromkeys(members + tree(pid)))
+        for member in members:
+            _send(member, number)
+
+
+def end_marked(attempt: str) -> None:
+    """SIGKILL what a worker that has ended left running, wherever its children have gone.
+
+    They are known by the worker's name in their environment, which forks inherit: neither a
+    session of their own nor another parent hides them. One that clears its environment is lost.
+    """
+    wanted = f"{MARK}={attempt}".encode()
+    for _ in range(20):  # until none is left that could have forked in between
+        found = [pid for pid in _everybody() if wanted in _environment(pid)]
+        if not found:
+            return
+        for pid in found:
+            _send(pid, signal.SIGKILL)
+
+
+def own_children() -> list[int]:
+    """Direct children of this process."""
+    return children_of(os.getpid())
+
+
+def end_strays(spared: Collection[int], *, daemons_only: bool = False) -> None:
+    """End children of this process with their trees; orphans count where it is their subreaper.
+
+    Args:
+        spared: left alone, as are those that ``multiprocessing`` here has started.
+        daemons_only: only those in another session: code that moves a process there wants it to
+            live on.
+    """
+    for pid in own_children():
+        if pid in spared or _is_ours(pid):
+            continue
+        if not daemons_only or _session(pid) not in (0, os.getsid(0)):
+            end_child(pid)
+
+
+def end_child(pid: int) -> None:
+    """SIGKILL a child with its descendants, and reap it."""
+    end_tree(pid)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether a child of this process was started by ``multiprocessing`` here."""
+    multiprocessing = sys.modules.get("multiprocessing")  # not imported: it has started none
+    return multiprocessing is not None and any(
+        p.pid == pid for p in multiprocessing.active_children()
+    )
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
+
+
+def _everybody() -> list[int]:
+    try:
+        return [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()]
+    except OSError:
+        return []
+
+
+def _environment(pid: int) -> list[bytes]:
+    """The environment that a process began with; empty for those of other users."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def _send(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
