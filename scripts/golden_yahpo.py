@@ -21,7 +21,6 @@ import random
 import sys
 from pathlib import Path
 
-
 FOLDERS = {"1.9": "yahpo_v1_9", "2.0": "yahpo_v2"}
 
 

@@ -3,8 +3,8 @@
 The networks are read by our own reader. One evaluation is one row through the network, always:
 batched rows differ in the last bits, and a replay would not meet its log again. Version 1 names
 its scenarios as YAHPO does; those of version 2 end in ``_v2``, those of 1.9 begin with ``fair_``.
-Outputs are bit for bit those of ``yahpo_gym`` 1.0.2 (for versions 1.9 and 2, which it does not list,
-those of its code under ``scenarios.json``).
+Outputs are bit for bit those of ``yahpo_gym`` 1.0.2; it does not list versions 1.9 and 2, and there
+they are those of its code under the entries of ``scenarios.json``.
 
 The cost is the time that the network predicts, up to the fidelity. On 8 of the rbv2 instances it
 falls, on the average, from the smallest training size to the largest.
