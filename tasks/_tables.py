@@ -146,9 +146,14 @@ class Index:
             columns.append(code / (1 if kind == "categorical" else ranks - 1))
         self._places = np.array(columns)
         self._category = np.array([kind == "categorical" for _, kind, _ in self._inputs])
-        self._exact: dict[bytes, int] = {}
-        for k, key in enumerate(np.ascontiguousarray(self._places.T)):
-            self._exact.setdefault(key.tobytes(), k)
+        self._names = [name for name, _, _ in self._inputs]
+        self._exact: dict[tuple[Value, ...], int] = {}
+        values = [
+            (self._levels[name] if kind == "float" else np.array(values, object))[code].tolist()
+            for code, (name, kind, values) in zip(self.pool, self._inputs, strict=True)
+        ]
+        for k, row in enumerate(zip(*values, strict=True)):
+            self._exact.setdefault(row, k)
 
     @property
     def walk(self) -> list[tuple[str, dict[Value, int]]] | None:
@@ -174,6 +179,9 @@ class Index:
         return k, 0.0
 
     def _nearest(self, config: Configuration) -> tuple[int, float]:
+        found = self._exact.get(tuple([config[name] for name in self._names]))
+        if found is not None:
+            return found, 0.0
         place = np.empty(len(self._inputs))
         for j, ((name, kind, _), codes) in enumerate(zip(self._inputs, self._codes, strict=True)):
             value = config[name]
@@ -184,9 +192,6 @@ class Index:
                 )
             else:
                 place[j] = codes[value] / (1 if kind == "categorical" else len(codes) - 1)
-        found = self._exact.get(place.tobytes())
-        if found is not None:
-            return found, 0.0
         gaps = np.abs(self._places - place[:, None])
         gaps[self._category] = gaps[self._category] != 0
         total = gaps.sum(axis=0)

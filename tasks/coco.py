@@ -18,14 +18,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from carps_like.description import Objective, TaskDescription
 from carps_like.interface import Task
 from carps_like.registry import Collection
 from carps_like.tasks._data import shipped
-from carps_like.tasks._spaces import box, names_of
+from carps_like.tasks._spaces import KEPT, box, names_of
 from carps_like.tasks.bbob import FUNCTIONS
 from carps_like.trial import Configuration, Outcome
 
@@ -78,17 +78,21 @@ SUITES = {
 }
 
 
+@lru_cache(KEPT)
 def mixed_box(dimension: int, bound: float) -> ConfigurationSpace:
     """A fifth each with 2, 4, 8 and 16 whole values from 0, the last fifth floats."""
     from ConfigSpace import ConfigurationSpace, Float, Integer
 
     fifth = dimension // 5
     space = ConfigurationSpace()
-    for k, name in enumerate(names_of(dimension)):
-        if k < 4 * fifth:
-            space.add(Integer(name, (0, 2 ** (k // fifth + 1) - 1)))
-        else:
-            space.add(Float(name, (-bound, bound)))
+    space.add(
+        *(
+            Integer(name, (0, 2 ** (k // fifth + 1) - 1))
+            if k < 4 * fifth
+            else Float(name, (-bound, bound))
+            for k, name in enumerate(names_of(dimension))
+        )
+    )
     return space
 
 

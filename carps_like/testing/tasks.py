@@ -53,9 +53,18 @@ def evaluations(task: Task, most: int = 100) -> int:
 
 
 def configurations(task: Task, n: int, seed: int = SEED) -> list[dict[str, Value]]:
-    """``n`` random legal configurations."""
-    sampler = Sampler(task.description.checker, seed)
-    return [sampler.sample() for _ in range(n)]
+    """``n`` random legal configurations; the same ones for all tasks that share a space."""
+    space, key = task.description.space, (id(task.description.space), seed)
+    kept, sampler, found = _drawn.pop(key, (space, None, []))
+    sampler = sampler or Sampler(task.description.checker, seed)
+    found.extend(sampler.sample() for _ in range(n - len(found)))
+    _drawn[key] = (kept, sampler, found)  # the space is kept, so that its id stays its own
+    if len(_drawn) > 8:
+        del _drawn[next(iter(_drawn))]
+    return found[:n]
+
+
+_drawn: dict[tuple[int, int], tuple[Any, Sampler | None, list[dict[str, Value]]]] = {}
 
 
 def _evaluate(task: Task, config: dict[str, Value], fidelity: float | None = None) -> Result:
@@ -236,10 +245,14 @@ def check_nothing_leaks(task: Task) -> None:
     """1,000 evaluations (fewer where one is slow) leave the process as large as it was."""
     n = evaluations(task, 1000)
     configs = configurations(task, min(n, 50))
-    _repeat(task, configs, n)
-    before = _resident()
-    _repeat(task, configs, n)
-    grown = _resident() - before
+    gc.freeze()  # collecting looks at what the evaluations left alone: the rest takes long
+    try:
+        _repeat(task, configs, min(n, 100))  # fills what is kept on purpose
+        before = _resident()
+        _repeat(task, configs, n)
+        grown = _resident() - before
+    finally:
+        gc.unfreeze()
     assert grown < _LEAK, f"{task.description.name} grew by {grown >> 10} KiB in {n} evaluations"
 
 
