@@ -15,6 +15,7 @@ from carps_like.space import Cube, Param
 from carps_like.trial import Result, Trial, Value
 
 _SEARCHERS = ("CFO", "BlendSearch", "RandomSearch")
+_REPETITIONS = 100  # in a row: where ``flaml.tune.run`` ends, too
 
 
 def domain(param: Param) -> Any:
@@ -69,24 +70,26 @@ class Flaml(Optimizer):
         self._open = 0
 
     def ask(self) -> Trial | None:
+        repeated = 0
         for attempt in range(TRIES):
             if attempt >= PATIENCE and self._open:
                 return None
+            if repeated == _REPETITIONS:
+                raise Exhausted
             name = f"t{self._asked}"
             self._asked += 1
             found = self._searcher.suggest(name)
-            if found is None:
-                continue  # a repetition, or every thread of the search is waiting
+            if found is None:  # a repetition, or every thread of the search is waiting
+                repeated += 1
+                continue
+            repeated = 0
             config = self._cube.complete(
                 {p.name: value(p, found[p.name]) for p in self._cube.params}
             )
-            if self._cube.checker.forbidden(config):
-                self._searcher.on_trial_complete(name, None, error=True)
-                continue
-            self._open += 1
-            return Trial(config, tag=(name, found))
-        if self._asked > TRIES and not self._cube.checker.params:
-            raise Exhausted
+            if not self._cube.checker.forbidden(config):
+                self._open += 1
+                return Trial(config, tag=(name, found))
+            self._searcher.on_trial_complete(name, None, error=True)
         raise no_legal(self._cube.checker.where)
 
     def tell(self, trial: Trial, result: Result) -> None:

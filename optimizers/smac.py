@@ -106,8 +106,12 @@ class _Smac(Optimizer):
         return parts
 
     def ask(self) -> Trial | None:
+        from joblib import parallel_config
+
         try:
-            info = self._smac.ask()
+            # its forest would start a pool of threads for each prediction: the results are the same
+            with parallel_config("sequential"):
+                info = self._smac.ask()
         except (StopIteration, self._spent):  # it found no configuration that is new
             raise Exhausted from None
         return Trial({k: native(v) for k, v in dict(info.config).items()}, tag=info)

@@ -3,34 +3,40 @@
     python scripts/optimizer_table.py --seeds 10 --trials 100
     python scripts/optimizer_table.py --only 'optuna-*' --seeds 3
 
-Each variant runs in a process of its own, so that its import time and memory are its own. What
-has been measured stands in a file of JSON lines (``--keep``) and is not measured again; the table
-is made of all its lines that agree in seeds and trials, and says so.
+Each variant runs in a process of its own, so that its import time and memory are its own. What has
+been measured, a line per variant and seed, stands in a file of JSON lines (``--keep``); a second
+call goes on from there. Cheap variants come first: in the first pass each may take 10 CPU seconds,
+then ten times as many, up to ``--limit``. A variant that got fewer seeds says so in its row.
 """
 
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import json
 import math
-import os
 import resource
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from carps_like.budget import Budget
 from carps_like.interface import Exhausted
+from carps_like.local import worker_environment
 from carps_like.registry import describe_task, task, variant, variants
 from carps_like.seeds import GlobalSeeds
 from carps_like.trial import Trial
 
+Row = dict[str, Any]
 TASKS = {
     "bb": ("bbob-d05-f01-i01", "bbob-d05-f08-i01", "bbob-d05-f15-i01", "yahpo-lcbench-167152-bb"),
     "mf": ("yahpo-lcbench-167152-mf", "yahpo-lcbench-189873-mf"),
@@ -50,67 +56,105 @@ def kind_of(name: str) -> str:
     return "mo" if many else "bb"
 
 
-def measure(name: str, seeds: int, trials: int) -> dict[str, Any]:
-    """Final values per task and seed, CPU per ask and tell, import seconds, memory."""
-    row: dict[str, Any] = {"name": name, "seeds": seeds, "trials": trials, "kind": kind_of(name)}
-    values: dict[str, list[float]] = defaultdict(list)
-    asks, spent, first = 0, 0.0, 0.0
-    for task_name in TASKS[row["kind"]]:
-        description = replace(describe_task(task_name), budget=Budget(trials=trials))
-        problem = variant(name).problem(description)
-        if problem:
-            row.setdefault("refused", {})[task_name] = problem
-            continue
+class OutOfTime(Exception):
+    """The CPU seconds that a variant may take are spent."""
+
+
+class Spending:
+    """CPU seconds of this process and of the interpreters that it started, looked at each second.
+
+    Raises:
+        OutOfTime: by :meth:`check`, once ``limit`` is spent.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit, self._looked = limit, time.monotonic()
+        self._process = psutil.Process()
+
+    def seconds(self) -> float:
+        times = [p.cpu_times() for p in self._process.children(recursive=True)]
+        return time.process_time() + sum(t.user + t.system for t in times)
+
+    def check(self) -> None:
+        if time.monotonic() > self._looked + 1:
+            self._looked = time.monotonic()
+            if self.seconds() > self._limit:
+                raise OutOfTime
+
+
+def measure(name: str, first: int, seeds: int, trials: int, limit: float) -> Iterator[Row]:
+    """A row per seed: final values per task, CPU of asks and tells, memory; the first one of the
+    process with the CPU until its first trial was told. Out of time: a last row ``at_least``.
+    """
+    spending = Spending(limit)
+    kind = kind_of(name)
+    for seed in range(first, seeds):
+        row: Row = {"name": name, "kind": kind, "trials": trials, "seed": seed}
+        values: dict[str, float] = {}
+        asks, spent = 0, 0.0
+        for task_name in TASKS[kind]:
+            description = replace(describe_task(task_name), budget=Budget(trials=trials))
+            if variant(name).problem(description):
+                continue
+            try:
+                run = Run(name, task_name, description, seed, trials, spending)
+            except OutOfTime:
+                yield {"name": name, "trials": trials, "at_least": limit}
+                return
+            values[task_name] = run.final
+            asks, spent = asks + run.asks, spent + run.cpu
+            if seed == first and "first" not in row:
+                row["first"] = run.first
+        usage = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        memory = max(resource.getrusage(who).ru_maxrss / 1024 for who in usage)
+        yield row | {"values": values, "asks": asks, "cpu": spent, "memory_mb": memory}
+
+
+class Run:
+    """One run: ``final`` value, ``asks``, and CPU seconds of asks and tells: until the end of the
+    ``first`` one with building and importing, and of all later ones (``cpu``).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        task_name: str,
+        description: Any,
+        seed: int,
+        trials: int,
+        spending: Spending,
+    ) -> None:
         evaluate = task(task_name).evaluate
-        for seed in range(seeds):
-            before = _cpu()
-            value, n = _run(name, description, evaluate, seed, trials)
-            if not asks:
-                first = _cpu() - before
-            values[task_name].append(value)
-            asks, spent = asks + n, spent + _cpu() - before
-    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    each = (spent - first) / max(1, asks - trials)
-    row |= {"values": values, "cpu_ms": 1e3 * each, "import_s": max(0.0, first - each * trials)}
-    return row | {"memory_mb": max(usage, children)}
-
-
-def _cpu() -> float:
-    """CPU seconds of this process and of the interpreters that it started."""
-    own = time.process_time()
-    try:
-        import psutil
-    except ImportError:
-        return own
-    family = psutil.Process().children(recursive=True)
-    times = (p.cpu_times() for p in family)
-    return own + sum(t.user + t.system for t in times)
-
-
-def _run(name: str, description: Any, evaluate: Any, seed: int, trials: int) -> tuple[float, int]:
-    chosen = variant(name)
-    seeded: Any = GlobalSeeds(seed) if chosen.capabilities.global_seeds else nullcontext
-    with seeded():
-        optimizer = chosen.build(description, seed)
-    told: list[tuple[Trial, Any]] = []
-    budget = 0.0
-    while budget < trials - 1e-9:
-        try:
-            with seeded():
-                trial = optimizer.ask()
-        except Exhausted:
-            break
-        assert trial is not None
-        result = evaluate(trial.config, trial.fidelity)
+        evaluate(dict(description.space.get_default_configuration()))
+        chosen = variant(name)
+        seeded: Any = GlobalSeeds(seed) if chosen.capabilities.global_seeds else nullcontext
+        began, evaluating, self.first = spending.seconds(), 0.0, 0.0
         with seeded():
-            optimizer.tell(trial, result)
-        told.append((trial, result))
-        fidelity = description.fidelity
-        # full evaluations for those that choose the fidelity, a fifth as many: they are dear
-        budget += 1.0 if fidelity is None else 5 * fidelity.share(trial.fidelity)
-    optimizer.close()
-    return _final(description, told), len(told)
+            optimizer = chosen.build(description, seed)
+        told: list[tuple[Trial, Any]] = []
+        used = 0.0
+        while used < trials - 1e-9:
+            try:
+                with seeded():
+                    trial = optimizer.ask()
+            except Exhausted:
+                break
+            assert trial is not None
+            before = time.process_time()
+            result = evaluate(trial.config, trial.fidelity)
+            evaluating += time.process_time() - before
+            with seeded():
+                optimizer.tell(trial, result)
+            if not told:
+                self.first = spending.seconds() - began - evaluating
+            told.append((trial, result))
+            fidelity = description.fidelity
+            # full evaluations for those that choose the fidelity, a fifth as many: they are dear
+            used += 1.0 if fidelity is None else 5 * fidelity.share(trial.fidelity)
+            spending.check()
+        optimizer.close()
+        self.cpu = spending.seconds() - began - evaluating - self.first
+        self.asks, self.final = len(told), _final(description, told)
 
 
 def _final(description: Any, told: list[tuple[Trial, Any]]) -> float:
@@ -128,41 +172,105 @@ def _final(description: Any, told: list[tuple[Trial, Any]]) -> float:
     return -area
 
 
-def ranks(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Mean over tasks and seeds of the rank among the variants of its kind; ties share."""
+def ranks(rows: list[Row]) -> dict[str, float]:
+    """Mean over tasks and seeds of the rank that a run would have among one run, with any of its
+    seeds, of each other variant of its kind; 1 is best, ties share.
+    """
+    finals: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        for task_name, value in row["values"].items():
+            finals[row["kind"], task_name][row["name"]].append(value)
     places: dict[str, list[float]] = defaultdict(list)
-    for kind, names in TASKS.items():
-        for task_name in names:
-            there = [r for r in rows if r["kind"] == kind and r["values"].get(task_name)]
-            for seed in range(there[0]["seeds"] if there else 0):
-                finals = [(r["values"][task_name][seed], r["name"]) for r in there]
-                for value, name in finals:
-                    below = sum(v < value for v, _ in finals)
-                    equal = sum(v == value for v, _ in finals)
-                    place = (below + (equal + 1) / 2 - 0.5) / len(finals)
-                    places[name].append(place)
+    for field in finals.values():
+        ordered = {name: sorted(values) for name, values in field.items()}
+        for name, values in field.items():
+            for value in values:
+                lost = sum(
+                    (bisect_left(o, value) + bisect_right(o, value)) / (2 * len(o))
+                    for other, o in ordered.items()
+                    if other != name
+                )
+                places[name].append(1 + lost)
     return {name: sum(p) / len(p) for name, p in places.items()}
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown, best first within each kind; ranks as a share of the field, 0 best and 1 worst."""
-    seeds, trials = rows[0]["seeds"], rows[0]["trials"]
+def table(rows: list[Row], trials: int) -> str:
+    """Markdown, best first within each kind."""
+    by_name: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_name[row["name"]].append(row)
     mean = ranks(rows)
+    fields = Counter(kind_of(name) for name in mean)
+    sizes = ", ".join(f"{n} {kind}" for kind, n in fields.items())
     lines = [
-        f"{len(rows)} variants, {seeds} seeds, {trials} trials; {trials / 5:g} full evaluations",
-        "where the optimizer chooses the fidelity. Rank: mean place in its kind, 0 best, 1 worst.",
+        f"{len(by_name)} variants ({sizes}), {trials} trials; {trials / 5:g} full evaluations",
+        "where the optimizer chooses the fidelity. Mean rank: among one run of each other variant",
+        "of its kind, over tasks and seeds; 1 is best. First use: CPU until the first trial is",
+        "told, imports among it; memory at its highest.",
         "",
-        "| variant | kind | rank | CPU ms per trial | first use s | memory MB | deterministic |",
-        "|---|---|---|---|---|---|---|",
+        "| variant | kind | seeds | mean rank | CPU ms per trial | first use s | memory MB "
+        "| deterministic |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for row in sorted(rows, key=lambda r: (r["kind"], mean.get(r["name"], 2.0))):
-        place = f"{mean[row['name']]:.2f}" if row["name"] in mean else "-"
-        deterministic = "yes" if variant(row["name"]).capabilities.deterministic else "no"
+    for name in sorted(by_name, key=lambda n: (kind_of(n), mean.get(n, 1e9))):
+        mine = by_name[name]
+        place = f"{mean[name]:.1f}" if name in mean else "-"
+        each = 1e3 * sum(r["cpu"] for r in mine) / max(1, sum(r["asks"] for r in mine))
+        first = sorted(r["first"] for r in mine if "first" in r)[0]
+        memory = max(r["memory_mb"] for r in mine)
+        deterministic = "yes" if variant(name).capabilities.deterministic else "no"
         lines.append(
-            f"| {row['name']} | {row['kind']} | {place} | {row['cpu_ms']:.1f} "
-            f"| {row['import_s']:.1f} | {row['memory_mb']:.0f} | {deterministic} |"
+            f"| {name} | {kind_of(name)} | {len(mine)} | {place} | {each:.1f} "
+            f"| {first:.1f} | {memory:.0f} | {deterministic} |"
         )
     return "\n".join(lines) + "\n"
+
+
+class Kept:
+    """The file of rows: what is there for a number of trials, and appending to it."""
+
+    def __init__(self, path: Path, trials: int) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = path.read_text().splitlines() if path.exists() else []
+        found = [r for r in map(json.loads, lines) if r["trials"] == trials]
+        self.rows = [r for r in found if "seed" in r]
+        self._at_least = {r["name"]: r["at_least"] for r in found if "at_least" in r}
+
+    def add(self, row: Row) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        if "seed" in row:
+            self.rows.append(row)
+        else:
+            self._at_least[row["name"]] = row["at_least"]
+
+    def seeds(self, name: str) -> int:
+        """How many seeds, 0, 1, ..., have been measured."""
+        return sum(r["name"] == name for r in self.rows)
+
+    def cost(self, name: str) -> float:
+        """CPU seconds that one more seed takes at least, as far as is known."""
+        known = [r["cpu"] + r.get("first", 0.0) for r in self.rows if r["name"] == name]
+        return max(known) if known else self._at_least.get(name, 0.0)
+
+
+def fill(kept: Kept, names: list[str], seeds: int, trials: int, limit: float) -> None:
+    """Measure what is missing of ``names`` and takes less than ``limit`` CPU seconds."""
+    for name in sorted(names, key=kept.cost):
+        if kept.seeds(name) >= seeds or kept.cost(name) >= limit:
+            continue
+        command = [sys.executable, __file__, "--measure", name, "--from", str(kept.seeds(name))]
+        command += ["--seeds", str(seeds), "--trials", str(trials), "--limit", str(limit)]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, env=worker_environment(), text=True
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith("{"):
+                    kept.add(json.loads(line))
+        state = f"{kept.seeds(name)} of {seeds} seeds, {kept.cost(name):.1f} s each"
+        print(f"{name}: {state}{', it failed' if process.returncode else ''}", file=sys.stderr)
 
 
 def main() -> None:
@@ -170,48 +278,26 @@ def main() -> None:
     parser.add_argument("--only", default="*", help="names, separated by commas; globs")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--trials", type=int, default=100)
-    parser.add_argument("--limit", type=float, default=3600, help="seconds a variant")
+    parser.add_argument("--limit", type=float, default=1000, help="CPU seconds a variant")
     parser.add_argument("--keep", type=Path, default=Path("results/optimizers.jsonl"))
     parser.add_argument("--measure", help=argparse.SUPPRESS)
+    parser.add_argument("--from", dest="first", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
-        print(json.dumps(measure(given.measure, given.seeds, given.trials)))
+        for row in measure(given.measure, given.first, given.seeds, given.trials, given.limit):
+            print(json.dumps(row), flush=True)
         return
-    given.keep.parent.mkdir(parents=True, exist_ok=True)
-    lines = given.keep.read_text().splitlines() if given.keep.exists() else []
-    same = {"seeds": given.seeds, "trials": given.trials}
-    rows = [r for r in map(json.loads, lines) if same.items() <= r.items()]
-    done = {r["name"] for r in rows}
-    patterns = given.only.split(",")
-    wanted = [n for n in variants() if any(fnmatch.fnmatchcase(n, p) for p in patterns)]
-    for name in wanted:
-        chosen = variant(name)
-        if name in done or chosen.missing() or chosen.to_build():
-            continue
-        command = [sys.executable, __file__, "--measure", name]
-        command += ["--seeds", str(given.seeds), "--trials", str(given.trials)]
-        environ = os.environ | {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
-        try:
-            found = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                timeout=given.limit,
-                env=environ,
-                check=True,
-            )
-        except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
-            words = str(getattr(error, "stderr", "") or "").strip().splitlines()[-1:]
-            print(f"{name}: {type(error).__name__} {words}", file=sys.stderr)
-            continue
-        rows.append(json.loads(found.stdout.splitlines()[-1]))
-        with given.keep.open("a") as file:
-            file.write(json.dumps(rows[-1]) + "\n")
-        print(f"{name}: {rows[-1]['cpu_ms']:.1f} ms a trial", file=sys.stderr)
-    if rows and DOCS.exists():
+    kept = Kept(given.keep, given.trials)
+    wanted = [n for n in variants() if any(fnmatch(n, p) for p in given.only.split(","))]
+    here = [n for n in wanted if not variant(n).missing() and not variant(n).to_build()]
+    for limit in (10.0, 100.0, 1000.0, 10000.0):
+        fill(kept, here, given.seeds, given.trials, min(limit, given.limit))
+        if limit >= given.limit:
+            break
+    if kept.rows:
         text = DOCS.read_text()
         before, after = text.split(START)[0], text.split(END)[1]
-        DOCS.write_text(f"{before}{START}\n\n{table(rows)}\n{END}{after}")
+        DOCS.write_text(f"{before}{START}\n\n{table(kept.rows, given.trials)}\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -55,13 +55,7 @@ def _drive(name: str, data: st.DataObject, n_trials: int) -> None:
         optimizer.close()
 
 
-# flaml proposes one configuration for ever where nothing but a conditional choice is free
-DEFECTS = {"flaml-cfo": pytest.mark.xfail(reason="spaces with next to nothing free", strict=False)}
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=DEFECTS.get(name, ())) for name in CHEAP]
-)
+@pytest.mark.parametrize("name", CHEAP)
 @settings(
     max_examples=15, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )

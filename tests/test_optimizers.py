@@ -6,12 +6,15 @@ others are checked where they have been built.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from carps_like.registry import variant, variants
 from carps_like.testing import Check, Effort, checks_for
+from carps_like.testing.conformance import driven
+from carps_like.testing.problems import problems, quadratic, quadratic_space
 
 # initial designs small enough that a model is asked within a few trials
 SMALL: dict[str, dict[str, Any]] = {
@@ -75,3 +78,32 @@ def test_every_variant_keeps_what_it_claims(name: str, check: Check) -> None:
     if environment is not None and not environment.ready and environment.name not in ALWAYS_BUILT:
         pytest.skip(f"not built: {chosen.to_build()}")
     check.run(chosen, _effort(name))
+
+
+def test_smac_hpo_asks_what_smacs_own_loop_asks(tmp_path: Path) -> None:
+    pytest.importorskip("smac")
+    from smac import HyperparameterOptimizationFacade as Facade
+    from smac import Scenario
+
+    n, own = 9, []
+
+    def target(config: Any, seed: int = 0) -> float:
+        own.append(dict(config))
+        return quadratic(config)
+
+    space = quadratic_space()
+    scenario = Scenario(space, deterministic=True, n_trials=n, output_directory=tmp_path, seed=3)
+    Facade(
+        scenario,
+        target,
+        initial_design=Facade.get_initial_design(scenario, n_configs=4, max_ratio=0.5),
+        config_selector=Facade.get_config_selector(scenario, retrain_after=4),
+        overwrite=True,
+        logging_level=False,
+    ).optimize()
+
+    effort = Effort(options={"n_configs": 4, "max_ratio": 0.5, "retrain_after": 4})
+    chosen = variant("smac-hpo")
+    with driven(chosen, problems(chosen.capabilities, n)["continuous"], 3, effort) as optimizer:
+        asked = optimizer.run(n)
+    assert [dict(trial.config) for trial, _ in asked] == own

@@ -45,6 +45,7 @@ class Server:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         threads = {f"{library}_NUM_THREADS": "1" for library in _THREADS}
+        threads["LOKY_MAX_CPU_COUNT"] = "1"
         self._process = subprocess.Popen(
             [str(python), "-s", "-P", str(isolation.__path__[0]) + "/server.py"],
             stdin=subprocess.PIPE,
