@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from carps_like.analysis.subset._compiled import compiled, popcount
+from carps_like.analysis.subset._compiled import compiled, helper, popcount
 
 CLOSED, OPEN = 0, 1
 Floats = NDArray[np.float64]
@@ -40,55 +40,42 @@ class Field(NamedTuple):
     full: int  # number of points of the full set; 0 for the uniform target
 
 
-@compiled
+def pack(members: NDArray[np.bool_]) -> Words:
+    """Bit sets (m, words) of the rows of ``members`` (m, n)."""
+    m, n = members.shape
+    padded = np.zeros((m, (n + 63) // 64 * 64), np.bool_)
+    padded[:, :n] = members
+    return np.packbits(padded, axis=1, bitorder="little").view("<u8").astype(np.uint64)
+
+
 def rank_masks(ranks: Ints, sizes: Ints) -> Words:
     """Bit sets of the points with rank < r: shape (d, max size + 1, words).
 
     ``ranks``: (n, d), into axis grids of ``sizes`` entries.
     """
-    n, d = ranks.shape
-    words = (n + 63) // 64
-    masks = np.zeros((d, sizes.max() + 1, words), np.uint64)
-    for j in range(d):
-        for i in range(n):
-            masks[j, ranks[i, j] + 1, i >> 6] |= np.uint64(1) << np.uint64(i & 63)
-        for r in range(1, sizes[j] + 1):
-            for w in range(words):
-                masks[j, r, w] |= masks[j, r - 1, w]
-    return masks
+    limits = np.arange(sizes.max() + 1)
+    return np.stack([pack(column < limits[:, None]) for column in ranks.T])
 
 
-@compiled
-def thresholds(ranks: Ints, tops: Ints, side: int, grid: Ints, sizes: Ints, inside: Words) -> None:
-    """The candidate corners of ``side`` on every axis, written into the last three arguments.
+def thresholds(ranks: Ints, tops: Ints, side: int) -> tuple[Ints, Ints, Words]:
+    """The candidate corners of ``side`` on every axis.
 
-    ``ranks``: (k, d) of the subset; ``tops``: (d,) rank of the top. ``grid``: (d, k+1) threshold
-    ranks, ``sizes``: (d,) how many; ``inside``: (d, k+2, words) bit sets of the subset's points
-    within each threshold: at or below it (closed), below it (open).
+    ``ranks``: (k, d) of the subset; ``tops``: (d,) rank of the top. Returns threshold ranks
+    (d, k + 1), how many there are (d,), and bit sets (d, k + 1, words) of the subset's points
+    within each: at or below it (closed), below it (open).
     """
     k, d = ranks.shape
-    words = inside.shape[2]
-    for j in range(d):
-        order = np.argsort(ranks[:, j])
-        used = 0
-        for w in range(words):
-            inside[j, 0, w] = np.uint64(0)
-        for at in range(k):
-            i = order[at]
-            if at == 0 or ranks[i, j] != grid[j, used - 1]:
-                grid[j, used] = ranks[i, j]
-                used += 1
-                before = max(used - 2 + side, 0)
-                for w in range(words):
-                    inside[j, used - 1 + side, w] = inside[j, before, w]
-            inside[j, used - 1 + side, i >> 6] |= np.uint64(1) << np.uint64(i & 63)
-        if side == OPEN and grid[j, used - 1] != tops[j]:
-            grid[j, used] = tops[j]
-            used += 1
-        sizes[j] = used
+    grid, sizes = np.zeros((d, k + 1), np.int64), np.zeros(d, np.int64)
+    inside = np.zeros((d, k + 1, (k + 63) // 64), np.uint64)
+    for j, (column, top) in enumerate(zip(ranks.T, tops, strict=True)):
+        distinct = np.unique(column if side == CLOSED else np.append(column, top))
+        sizes[j] = len(distinct)
+        grid[j, : len(distinct)] = distinct
+        inside[j, : len(distinct)] = pack(column < distinct[:, None] + (1 - side))
+    return grid, sizes, inside
 
 
-@compiled
+@helper
 def count_inside(inside: Words, cells: Ints, cell: int, end: int) -> int:
     """Number of points within the box whose threshold indices are ``cells[cell, end]``."""
     total = np.int64(0)
@@ -105,28 +92,29 @@ def measure(side: int, corner: Ints, field: Field, k: int) -> float:
     """Score of the target's mass in the box with corner ranks ``corner`` (d,)."""
     values, reference = field.values, field.reference
     d = corner.shape[0]
+    score = 1.0
     if field.full == 0:
-        volume = 1.0
         for j in range(d):
-            volume *= values[j, corner[j]]
-        return volume
-    shift = 1 - side
-    total = 0
-    for w in range(reference.shape[2]):
-        word = reference[0, corner[0] + shift, w]
-        for j in range(1, d):
-            word &= reference[j, corner[j] + shift, w]
-        total += popcount(word)
-    return float(np.int64(total) * k)
+            score *= values[j, corner[j]]
+    else:
+        shift = 1 - side
+        total = np.int64(0)
+        for w in range(reference.shape[2]):
+            word = reference[0, corner[0] + shift, w]
+            for j in range(1, d):
+                word &= reference[j, corner[j] + shift, w]
+            total += np.int64(popcount(word))
+        score = float(total * k)
+    return score
 
 
-@compiled
+@helper
 def mass(count: int, k: int, full: int) -> float:
     """Score of ``count`` of the k chosen points; ``full``: size of the full set, 0 if uniform."""
     return count / k if full == 0 else float(count * full)
 
 
-@compiled
+@helper
 def bound(
     side: int, cells: Ints, cell: int, grid: Ints, inside: Words, work: Ints, field: Field, k: int
 ) -> tuple[float, bool]:
@@ -140,7 +128,7 @@ def bound(
     return target - mass(few, k, field.full), few == many
 
 
-@compiled
+@helper
 def split_axis(cells: Ints, cell: int) -> int:
     """The axis whose range of thresholds is the largest part of the box; 0 for a single corner."""
     axis, widest = 0, 0.0
@@ -151,7 +139,7 @@ def split_axis(cells: Ints, cell: int) -> int:
     return axis
 
 
-@compiled
+@helper
 def copy_cell(cells: Ints, source: int, goal: int) -> None:
     """cells[goal] = cells[source]."""
     for j in range(cells.shape[2]):
@@ -172,19 +160,20 @@ def worst_box(
     best: float,
     slack: float,
     trail: Ints,
+    hits: int,
     nodes: int,
 ) -> tuple[int, float, float, int, int]:
     """Depth-first branch and bound; resumable.
 
     ``cells``: (stack, 2, d) with ``depth`` open cells of threshold indices, ``bounds`` theirs.
     ``best``: score to beat. ``trail``: (size, d), a ring that gets the ranks of every box that
-    improved on ``best``, the worst box last. Ends when ``depth`` is 0 or ``nodes`` cells were
+    improved on ``best``, the worst last; ``hits`` counts them. Ends when ``depth`` is 0 or ``nodes`` cells were
     bounded. Returns depth, best, the largest bound among cells dropped only since it is within
-    ``slack`` of best, the number of boxes in the trail, and nodes left.
+    ``slack`` of best, ``hits``, and nodes left.
     """  # fmt: skip
     spare = len(cells) - 1  # keeps the cell that is being split
     work = np.empty(trail.shape[1], np.int64)
-    skipped, hits = best, 0
+    skipped = best
     while depth > 0 and nodes > 0:
         depth -= 1
         if bounds[depth] <= best + slack:
@@ -225,9 +214,7 @@ def worst_box(
     return depth, best, max(skipped, best), hits, nodes
 
 
-@compiled
 def root_cell(sizes: Ints, cells: Ints, bounds: Floats) -> None:
     """Make the stack hold the one cell of all threshold vectors."""
-    for j in range(len(sizes)):
-        cells[0, 0, j], cells[0, 1, j] = 0, sizes[j] - 1
+    cells[0, 0], cells[0, 1] = 0, sizes - 1
     bounds[0] = np.inf

@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from carps_like.analysis.subset import _exchange
+from carps_like.analysis.subset import _exchange, _sweep
 from carps_like.analysis.subset._boxes import Ints
 from carps_like.analysis.subset.axes import Axes, Side, Target, as_points, build_axes
-from carps_like.analysis.subset.discrepancy import Discrepancy, worst
+from carps_like.analysis.subset.discrepancy import BoxSearch, Discrepancy, worst
 from carps_like.errors import BadValue
 
 # improvements of the uniform target below this are rounding, not progress
@@ -136,9 +136,10 @@ class Search:
         self._axes, self._k, self._seed = axes, k, seed
         self._rng = np.random.default_rng(seed)
         self._unit = axes.unit(k)
-        self._pool = _pool(n, d)
+        self._pool = _pool(n)
         self._state = _state(n, int(self._rng.integers(1 << 62)))
-        self._scratch = _scratch(k, d)
+        few = _sweep.affordable(k, d)
+        self._scratch = _sweep.make_scratch(k, axes.field) if few else None
         self._free = np.setdiff1d(np.arange(n), [] if banned is None else banned)
         if banned is not None:
             self._state.until[banned] = 1 << 60
@@ -151,7 +152,7 @@ class Search:
         """Search on until a limit, Ctrl-C, or a value of 0."""
         try:
             self._record(0.0)
-            self._advance(self._set_level(), 0)  # compiles, or loads what is compiled
+            self._compile()
             began = time.process_time()
             last = math.inf if evaluations is None else evaluations
             deadline = self._steps + self._patience
@@ -201,10 +202,67 @@ class Search:
 
     def _advance(self, level: float, until: int) -> bool:
         """Exchange up to step ``until``; whether the level was reached."""
-        return _exchange.search(
-            level, self._axes.ranks, self._axes.field, self._pool, self._state, self._scratch,
-            TENURE, until,
-        )  # fmt: skip
+        tally = self._state.tally
+        while tally[_exchange.STEPS] < until:
+            if tally[_exchange.VIOLATED]:
+                _exchange.exchange(self._pool, self._state, TENURE, until)
+            else:
+                tally[_exchange.STEPS] += 1
+                if self._test(level):
+                    return True
+        return False
+
+    def _test(self, level: float) -> bool:
+        """Whether the subset is within ``level``; violated boxes join the pool."""
+        if self._state.tally[_exchange.ROWS] + 2 * _sweep.TRAIL > POOL:
+            self._forget()
+            self._enter(level)
+        axes, rows = self._axes, np.flatnonzero(self._state.chosen)
+        if self._scratch is not None:
+            _sweep.sweep(rows, axes.ranks, level, axes.field, self._scratch)
+            violated = [
+                trail[:hits]
+                for trail, hits in zip(self._scratch.trail, self._scratch.hits, strict=True)
+            ]
+        else:
+            ranks = np.ascontiguousarray(axes.ranks[rows])
+            violated = [
+                BoxSearch(axes, ranks, side, _sweep.TRAIL).violated(level) for side in range(2)
+            ]
+        for side, corners in enumerate(violated):
+            if len(corners):
+                _exchange.add_boxes(
+                    side, corners, level, axes.ranks, axes.field, self._k, self._pool, self._state
+                )
+        return not any(map(len, violated))
+
+    def _compile(self) -> None:
+        """Compile, or load what is compiled, before the clock starts."""
+        _exchange.exchange(self._pool, self._state, TENURE, 0)
+        self._test(self._set_level())
+
+    def _forget(self) -> None:
+        """Drop the half of the rows that were violated longest ago."""
+        pool, rows = self._pool, int(self._state.tally[_exchange.ROWS])
+        kept = rows // 2
+        order = np.sort(np.argsort(-pool.seen[:rows], kind="stable")[:kept])
+        for part in (pool.member, pool.side, pool.base, pool.weight, pool.seen):
+            part[:kept] = part[order]
+        pool.column[:, :kept] = pool.column[:, order]
+        self._state.tally[_exchange.ROWS] = kept
+        self._state.tally[_exchange.WEIGHT] = pool.weight[:kept].sum()
+
+    def _enter(self, level: float) -> None:
+        """Make all rows take part at ``level`` (a score)."""
+        pool, rows = self._pool, int(self._state.tally[_exchange.ROWS])
+        caps = _exchange.caps_of(
+            pool.side[:rows], pool.base[:rows], level, self._k, self._axes.field.full
+        )
+        held = pool.column[np.flatnonzero(self._state.chosen), :rows].sum(axis=0, dtype=np.int16)
+        pool.over[:rows] = held - caps
+        violated = np.flatnonzero(pool.over[:rows] > 0)
+        pool.listed[: len(violated)] = violated
+        self._state.tally[_exchange.VIOLATED] = len(violated)
 
     def _record(self, spent: float) -> None:
         indices = np.flatnonzero(self._state.chosen)
@@ -216,8 +274,8 @@ class Search:
     def _set_level(self) -> float:
         level = min(self._score * (1 - self._aim), self._next_below())
         if self._axes.field.full:
-            level = math.floor(level)
-        _exchange.set_level(level, self._k, self._axes.field.full, self._pool, self._state)
+            level = float(math.floor(level))
+        self._enter(level)
         return level
 
     def _next_below(self) -> float:
@@ -241,6 +299,7 @@ class Search:
         free = self._state.until < (1 << 60)
         self._state.until[free] = 0
         self._pool.weight[:] = 1
+        self._state.tally[_exchange.WEIGHT] = self._state.tally[_exchange.ROWS]
 
 
 def evaluate(axes: Axes, indices: Ints) -> Discrepancy:
@@ -253,17 +312,17 @@ def with_bound(found: Selection, bound: float, optimal: bool) -> Selection:
     return replace(found, lower_bound=min(bound, found.value), optimal=optimal)
 
 
-def _pool(n: int, d: int) -> _exchange.Pool:
+def _pool(n: int) -> _exchange.Pool:
     return _exchange.Pool(
-        member=np.zeros((POOL, n), np.float32),
+        member=np.zeros((POOL, n), np.int16),
         column=np.zeros((n, POOL), np.int16),
         side=np.zeros(POOL, np.int64),
         base=np.zeros(POOL),
-        corner=np.zeros((POOL, d), np.int64),
         over=np.zeros(POOL, np.int16),
-        weight=np.ones(POOL, np.float32),
+        weight=np.ones(POOL, np.int16),
         seen=np.zeros(POOL, np.int64),
-        violated=np.zeros(POOL, np.int64),
+        # one more than rows: the entry behind the last is written before it is known to count
+        listed=np.zeros(POOL + 1, np.int64),
     )
 
 
@@ -272,21 +331,7 @@ def _state(n: int, seed: int) -> _exchange.State:
         chosen=np.zeros(n, np.uint8),
         since=np.zeros(n, np.int64),
         until=np.zeros(n, np.int64),
-        gain=np.zeros(n, np.float32),
-        cost=np.zeros(n, np.float32),
-        tally=np.zeros(3, np.int64),
+        score=np.zeros(n, np.int16),
+        tally=np.zeros(4, np.int64),
         stream=np.array([seed], np.uint64),
-    )
-
-
-def _scratch(k: int, d: int) -> _exchange.Scratch:
-    stack = 5 + 2 * d * math.ceil(math.log2(k + 2))
-    return _exchange.Scratch(
-        ranks=np.zeros((k, d), np.int64),
-        grid=np.zeros((d, k + 1), np.int64),
-        sizes=np.zeros(d, np.int64),
-        inside=np.zeros((d, k + 2, (k + 63) // 64), np.uint64),
-        cells=np.zeros((stack, 2, d), np.int64),
-        bounds=np.zeros(stack),
-        trail=np.zeros((8, d), np.int64),
     )
