@@ -75,18 +75,6 @@ def thresholds(ranks: Ints, tops: Ints, side: int) -> tuple[Ints, Ints, Words]:
     return grid, sizes, inside
 
 
-@helper
-def count_inside(inside: Words, cells: Ints, cell: int, end: int) -> int:
-    """Number of points within the box whose threshold indices are ``cells[cell, end]``."""
-    total = np.int64(0)
-    for w in range(inside.shape[2]):
-        word = inside[0, cells[cell, end, 0], w]
-        for j in range(1, cells.shape[2]):
-            word &= inside[j, cells[cell, end, j], w]
-        total += np.int64(popcount(word))
-    return int(total)
-
-
 @compiled
 def measure(side: int, corner: Ints, field: Field, k: int) -> float:
     """Score of the target's mass in the box with corner ranks ``corner`` (d,)."""
@@ -114,18 +102,37 @@ def mass(count: int, k: int, full: int) -> float:
     return count / k if full == 0 else float(count * full)
 
 
-@helper
-def bound(
-    side: int, cells: Ints, cell: int, grid: Ints, inside: Words, work: Ints, field: Field, k: int
-) -> tuple[float, bool]:
-    """Upper bound of the score over a cell of threshold indices, and whether it is attained."""
-    few, many = count_inside(inside, cells, cell, 0), count_inside(inside, cells, cell, 1)
-    for j in range(len(work)):
-        work[j] = grid[j, cells[cell, side, j]]
-    target = measure(side, work, field, k)
-    if side == CLOSED:
-        return mass(many, k, field.full) - target, few == many
-    return target - mass(few, k, field.full), few == many
+class Stack(NamedTuple):
+    """Open cells of threshold indices; a cell keeps what its halves can take over."""
+
+    cells: Ints  # (size, 2, d): lower and upper corner
+    bounds: Floats  # (size,) upper bound of the score
+    counts: Ints  # (size, 2): the subset's points within the lower and the upper corner
+    targets: Floats  # (size,) score of the target's mass, lower (closed) or upper corner (open)
+    within: Words  # (size, words): the subset's points within the upper corner
+
+
+def root_stack(side: int, grid: Ints, sizes: Ints, inside: Words, field: Field, k: int) -> Stack:
+    """A stack that holds the one cell of all threshold vectors."""
+    d = len(sizes)
+    size = 5 + 2 * int(np.ceil(np.log2(sizes + 1)).sum())
+    axes = np.arange(d)
+    stack = Stack(
+        cells=np.zeros((size, 2, d), np.int64),
+        bounds=np.full(size, np.inf),
+        counts=np.zeros((size, 2), np.int64),
+        targets=np.zeros(size),
+        within=np.zeros((size, inside.shape[2]), np.uint64),
+    )
+    stack.cells[0, 1] = sizes - 1
+    for end in range(2):
+        corner = stack.cells[0, end]
+        words = np.bitwise_and.reduce(inside[axes, corner], axis=0)
+        stack.counts[0, end] = np.unpackbits(words.view(np.uint8)).sum()
+        stack.within[0] = words
+        if end == side:
+            stack.targets[0] = measure(side, grid[axes, corner], field, k)
+    return stack
 
 
 @helper
@@ -140,11 +147,39 @@ def split_axis(cells: Ints, cell: int) -> int:
 
 
 @helper
-def copy_cell(cells: Ints, source: int, goal: int) -> None:
-    """cells[goal] = cells[source]."""
-    for j in range(cells.shape[2]):
-        cells[goal, 0, j] = cells[source, 0, j]
-        cells[goal, 1, j] = cells[source, 1, j]
+def copy_cell(stack: Stack, source: int, goal: int) -> None:
+    """Make entry ``goal`` what entry ``source`` is."""
+    for j in range(stack.cells.shape[2]):
+        stack.cells[goal, 0, j] = stack.cells[source, 0, j]
+        stack.cells[goal, 1, j] = stack.cells[source, 1, j]
+    for w in range(stack.within.shape[1]):
+        stack.within[goal, w] = stack.within[source, w]
+    stack.bounds[goal], stack.targets[goal] = stack.bounds[source], stack.targets[source]
+    stack.counts[goal, 0], stack.counts[goal, 1] = stack.counts[source, 0], stack.counts[source, 1]
+
+
+@helper
+def count_again(half: int, axis: int, cell: int, inside: Words, stack: Stack) -> None:
+    """Count anew within the corner of ``cell`` that was moved along ``axis``.
+
+    ``half`` 0: the upper corner came down; 1: the lower one went up.
+    """
+    cells, within = stack.cells, stack.within
+    total = np.int64(0)
+    if half == 0:
+        moved = cells[cell, 1, axis]
+        for w in range(within.shape[1]):
+            within[cell, w] &= inside[axis, moved, w]
+            total += np.int64(popcount(within[cell, w]))
+        stack.counts[cell, 1] = total
+        return
+    for w in range(within.shape[1]):
+        word = within[cell, w]
+        if word:
+            for j in range(cells.shape[2]):
+                word &= inside[j, cells[cell, 0, j], w]
+            total += np.int64(popcount(word))
+    stack.counts[cell, 0] = total
 
 
 @compiled
@@ -154,8 +189,7 @@ def worst_box(
     inside: Words,
     field: Field,
     k: int,
-    cells: Ints,
-    bounds: Floats,
+    stack: Stack,
     depth: int,
     best: float,
     slack: float,
@@ -165,12 +199,12 @@ def worst_box(
 ) -> tuple[int, float, float, int, int]:
     """Depth-first branch and bound; resumable.
 
-    ``cells``: (stack, 2, d) with ``depth`` open cells of threshold indices, ``bounds`` theirs.
-    ``best``: score to beat. ``trail``: (size, d), a ring that gets the ranks of every box that
-    improved on ``best``, the worst last; ``hits`` counts them. Ends when ``depth`` is 0 or ``nodes`` cells were
-    bounded. Returns depth, best, the largest bound among cells dropped only since it is within
-    ``slack`` of best, ``hits``, and nodes left.
-    """  # fmt: skip
+    ``stack``: ``depth`` open cells. ``best``: score to beat. ``trail``: (size, d), a ring that
+    gets the ranks of every box that improved on ``best``, the worst last; ``hits`` counts them.
+    Ends when ``depth`` is 0 or ``nodes`` cells were bounded. Returns depth, best, the largest
+    bound among cells dropped only since it is within ``slack`` of best, ``hits``, and nodes left.
+    """
+    cells, bounds, counts, targets = stack.cells, stack.bounds, stack.counts, stack.targets
     spare = len(cells) - 1  # keeps the cell that is being split
     work = np.empty(trail.shape[1], np.int64)
     skipped = best
@@ -179,23 +213,29 @@ def worst_box(
         if bounds[depth] <= best + slack:
             skipped = max(skipped, bounds[depth])
             continue
-        copy_cell(cells, depth, spare)
+        copy_cell(stack, depth, spare)
         axis = split_axis(cells, spare)
         middle = (cells[spare, 0, axis] + cells[spare, 1, axis]) // 2
         first = depth
         for half in range(2):
-            copy_cell(cells, spare, depth)
-            if half == 0:
-                cells[depth, 1, axis] = middle
-            else:
-                cells[depth, 0, axis] = middle + 1
-            if cells[depth, 0, axis] > cells[depth, 1, axis]:
+            if half == 1 and middle == cells[spare, 1, axis]:
                 continue
+            copy_cell(stack, spare, depth)
+            cells[depth, 1 - half, axis] = middle + half
+            count_again(half, axis, depth, inside, stack)
+            for j in range(len(work)):
+                work[j] = grid[j, cells[depth, side, j]]
+            if side != half:
+                targets[depth] = measure(side, work, field, k)
             nodes -= 1
-            score, attained = bound(side, cells, depth, grid, inside, work, field, k)
+            if side == CLOSED:
+                score = mass(counts[depth, 1], k, field.full) - targets[depth]
+            else:
+                score = targets[depth] - mass(counts[depth, 0], k, field.full)
             if score <= best:
                 continue
-            if attained:
+            if counts[depth, 0] == counts[depth, 1]:
+                # no point lies between the corners: the bound is attained
                 best = score
                 for j in range(len(work)):
                     trail[hits % len(trail), j] = work[j]
@@ -207,14 +247,7 @@ def worst_box(
                 depth += 1
         if depth == first + 2 and bounds[first] > bounds[first + 1]:
             # the more promising half is on top of the stack
-            copy_cell(cells, first, spare)
-            copy_cell(cells, first + 1, first)
-            copy_cell(cells, spare, first + 1)
-            bounds[first], bounds[first + 1] = bounds[first + 1], bounds[first]
+            copy_cell(stack, first, spare)
+            copy_cell(stack, first + 1, first)
+            copy_cell(stack, spare, first + 1)
     return depth, best, max(skipped, best), hits, nodes
-
-
-def root_cell(sizes: Ints, cells: Ints, bounds: Floats) -> None:
-    """Make the stack hold the one cell of all threshold vectors."""
-    cells[0, 0], cells[0, 1] = 0, sizes - 1
-    bounds[0] = np.inf

@@ -151,7 +151,9 @@ def sweep_side(
             face = at[axis, t]
             if face != EVERY:
                 face &= word
-            touched = face != np.uint64(0)
+            if face == np.uint64(0):
+                continue
+            touched = True
             faces[axis + 1, axis] = face
             for other in range(axis):
                 face = faces[axis, other]

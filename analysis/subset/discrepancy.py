@@ -145,10 +145,9 @@ class BoxSearch:
         self, best: float, slack: float, effort: float = math.inf
     ) -> tuple[float, float, float]:
         """(best score found, proved upper score, cells bounded); upper inf if out of effort."""
-        d = len(self.sizes)
-        depth_limit = 5 + 2 * int(np.ceil(np.log2(self.sizes + 1)).sum())
-        cells, bounds = np.zeros((depth_limit, 2, d), np.int64), np.zeros(depth_limit)
-        _boxes.root_cell(self.sizes, cells, bounds)
+        stack = _boxes.root_stack(
+            self._side, self.grid, self.sizes, self.inside, self._axes.field, self._k
+        )
         depth, upper, spent = 1, best, 0.0
         while depth:
             chunk = int(min(CHUNK, effort - spent))
@@ -156,7 +155,7 @@ class BoxSearch:
                 return best, math.inf, spent
             depth, best, skipped, self._hits, unused = _boxes.worst_box(
                 self._side, self.grid, self.inside, self._axes.field, self._k,
-                cells, bounds, depth, best, slack, self._trail, self._hits, chunk,
+                stack, depth, best, slack, self._trail, self._hits, chunk,
             )  # fmt: skip
             upper = max(upper, skipped)
             spent += chunk - unused

@@ -36,7 +36,7 @@ def values(
     value, and optionally status (only "ok" counts) and budget_used (full-fidelity equivalents).
     ``optimizers``: columns wanted, all if None. ``budget``: trials beyond it do not count, and
     every run must have reached it. Several seeds are summarised by their median.
-    ``missing``: "drop" leaves out tasks that some optimizer was not run on.
+    ``missing``: "drop" leaves out tasks of the results that some of them has no run on.
 
     Raises UnknownName and BadValue, naming the optimizer, task or run.
     """
@@ -48,13 +48,14 @@ def values(
             raise UnknownName("optimizer", name, known, f"the results have {', '.join(known)}")
     if not wanted or len(set(wanted)) < len(wanted):
         raise BadValue(f"optimizers {wanted}: name each at least and at most once")
+    tasks = sorted(frame["task"].unique())
     frame = frame[frame["optimizer"].isin(wanted)]
     if budget is not None:
         frame = _within(frame, budget)
     ok = frame if "status" not in frame else frame[frame["status"] == "ok"]
     runs = ok.groupby(["optimizer", "task", "seed"], observed=True)["value"].min()
     table = runs.groupby(["task", "optimizer"], observed=True).median().unstack("optimizer")
-    table = table.reindex(columns=wanted, index=sorted(frame["task"].unique()))
+    table = table.reindex(columns=wanted, index=tasks)
     table.columns.name = None
     return _complete(table, missing)
 
@@ -148,7 +149,7 @@ def _complete(table: pd.DataFrame, missing: Literal["raise", "drop"]) -> pd.Data
         raise BadValue(
             f"optimizer {table.columns[column]!r} has no successful run on {count} of "
             f"{len(table)} tasks, for example {table.index[row]!r}; run it there, or leave those "
-            "tasks out with missing='drop'"
+            "tasks out with missing='drop' (--missing drop)"
         )
     table = table[~gaps.any(axis=1)]
     if table.empty:

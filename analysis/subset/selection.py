@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -18,7 +18,8 @@ from carps_like.errors import BadValue
 
 # improvements of the uniform target below this are rounding, not progress
 RESOLUTION = 1e-9
-POOL = 4096
+# boxes known at once; no power of two, whose columns would share cache lines
+POOL = 4160
 TENURE = 3
 # exchanges between two looks at the clock and at Ctrl-C
 CHUNK = 500
@@ -30,7 +31,7 @@ class Selection:
 
     indices: tuple[int, ...]  # rows of the points, ascending
     value: float  # exact star discrepancy of these rows (best lower bound beyond the exact range)
-    lower_bound: float  # no subset of this size is below; 0 if nothing was proved
+    lower_bound: float  # no subset of this size is below; weak unless ``prove`` worked on it
     optimal: bool  # whether value is proved to be the smallest possible
     corner: tuple[float, ...]  # upper corner of the worst box
     side: Side  # whether that box contains its upper faces
@@ -70,7 +71,8 @@ def select(
     ``seed`` and ``evaluations``: the same pair gives the same indices, if ``time_limit`` (seconds
     of CPU, None for no limit, compilation not counted) does not end the search first; the result
     states how many evaluations were made. Without both limits only Ctrl-C ends it; Ctrl-C returns
-    the best so far. ``prove``: seconds of CPU to spend on a lower bound afterwards, see ``prove``.
+    the best so far. ``prove``: seconds of CPU to spend on a lower bound afterwards, see ``prove``;
+    without, ``lower_bound`` is that of ``whole_points_bound``.
 
     Weighted exchange search on a lazily grown pool of boxes, see ``_exchange``.
     Raises BadValue for a bad table, ``k``, target or limit.
@@ -110,8 +112,8 @@ def check_limits(
     seed: int, evaluations: int | None, time_limit: float | None, prove: float
 ) -> None:
     """Raise BadValue for a limit that makes no sense."""
-    if seed < 0:
-        raise BadValue(f"seed is {seed}: must be 0 or more")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise BadValue(f"seed is {seed!r}: must be a whole number, 0 or more")
     if evaluations is not None and evaluations < 0:
         raise BadValue(f"evaluations is {evaluations}: must be 0 or more, or None for no limit")
     if time_limit is not None and not time_limit > 0:
@@ -128,8 +130,8 @@ class Search:
     patience. The pool of boxes is kept from start to start.
     """
 
-    AIM, LEAST_AIM, LATER_AIM = 0.1, 5e-4, 4e-3
-    PATIENCE, MORE_PATIENCE = 5_000, 1.5
+    AIM, LEAST_AIM, LATER_AIM = 0.02, 4e-3, 4e-3
+    PATIENCE, MORE_PATIENCE = 5_000, 1.2
 
     def __init__(self, axes: Axes, k: int, seed: int, banned: Ints | None = None) -> None:
         n, d = axes.ranks.shape
@@ -178,11 +180,12 @@ class Search:
         """The best subset so far."""
         assert self._best is not None
         indices, found = self._best
+        bound = min(whole_points_bound(self._axes, self._k), found.value)
         return Selection(
             indices=tuple(int(i) for i in indices),
             value=found.value,
-            lower_bound=0.0,
-            optimal=found.exact and (found.value == 0.0 or self._free.size == self._k),
+            lower_bound=bound,
+            optimal=found.exact and (found.value <= bound or self._free.size == self._k),
             corner=found.corner,
             side=found.side,
             target=self._axes.target,
@@ -302,14 +305,26 @@ class Search:
         self._state.tally[_exchange.WEIGHT] = self._state.tally[_exchange.ROWS]
 
 
+def whole_points_bound(axes: Axes, k: int) -> float:
+    """A lower bound that needs no search: a box holds a whole number of the ``k`` points.
+
+    Uniform target: 1 / (2k), the least in one dimension. Empirical target: the largest distance
+    between the share of the full set in a box and a multiple of 1/k, over boxes limited on one
+    axis; too few points in a closed box are too few in the open box up to the next coordinate.
+    """
+    n = axes.field.full
+    if n == 0:
+        return 1 / (2 * k)
+    bound = 0.0
+    for column in axes.ranks.T:
+        shares = np.cumsum(np.bincount(column)) * k % n
+        bound = max(bound, float(np.minimum(shares, n - shares).max()))
+    return axes.value(bound, k)
+
+
 def evaluate(axes: Axes, indices: Ints) -> Discrepancy:
     """Exact discrepancy of the rows ``indices``; its corner in coordinates."""
     return worst(axes, np.ascontiguousarray(axes.ranks[indices]))
-
-
-def with_bound(found: Selection, bound: float, optimal: bool) -> Selection:
-    """``found`` with a proved lower bound, never above its value."""
-    return replace(found, lower_bound=min(bound, found.value), optimal=optimal)
 
 
 def _pool(n: int) -> _exchange.Pool:
