@@ -222,6 +222,55 @@ def test_bad_points_give_one_line_that_names_the_place(points, words):
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("points", "value"),
+    [
+        ([[0.0]], 1.0),  # all mass lies above
+        ([[1.0]], 1.0),  # in no open box
+        ([[0.5]], 0.5),
+        ([[0.0, 0.0]], 1.0),
+        ([[1.0, 1.0]] * 5, 1.0),
+        ([[1.0, 0.3]], 1.0),  # the open box of everything but the upper face
+        ([[0.5, 0.5]] * 70, 0.75),  # more than a word of equal points: closed 1 - 1/4
+        ([[0.25], [0.75]] * 40, 0.25),
+        ([[0.5] * 5] * 3, 1 - 0.5**5),
+    ],
+)
+def test_degenerate_sets_have_the_value_found_by_hand(points, value):
+    assert star_discrepancy(points).value == pytest.approx(value, abs=1e-12, rel=0)
+    assert star_discrepancy(points, points).value == 0.0
+
+
+@pytest.mark.parametrize("target", ["uniform", "empirical"])
+@pytest.mark.parametrize(("k", "d"), [(64, 1), (65, 1), (30, 2), (64, 2), (9, 4), (7, 5)])
+def test_enumeration_and_branch_and_bound_agree(k, d, target):
+    """Small subsets are enumerated, others bounded: the same value from both, and a box of it."""
+    from carps_like.analysis.subset import _sweep
+    from carps_like.analysis.subset.axes import SIDES, build_axes
+    from carps_like.analysis.subset.discrepancy import BoxSearch
+
+    rng = np.random.default_rng(k + d)
+    for digits in (1, 9):
+        full = np.round(rng.random((3 * k, d)), digits)
+        axes = build_axes(full, None if target == "uniform" else full)
+        ranks = np.ascontiguousarray(axes.ranks[:k])
+        found = star_discrepancy(full[:k], "uniform" if target == "uniform" else full)
+        scores = [BoxSearch(axes, ranks, side).run(-1e9, 0.0)[0] for side in range(2)]
+        assert found.value == pytest.approx(axes.value(max(scores), k), abs=1e-14, rel=0)
+        assert axes.value(scores[SIDES.index(found.side)], k) == pytest.approx(found.value)
+        assert _sweep.affordable(k, d) == (k <= 64)
+
+
+def test_bad_entries_of_a_frame_are_named_by_its_labels():
+    import pandas as pd
+
+    frame = pd.DataFrame({"cma": [0.1, np.nan], "smac": [0.2, 0.3]}, index=["sphere", "cigar"])
+    with pytest.raises(BadValue, match="row 'cigar', column 'cma' is nan"):
+        star_discrepancy(frame)
+    with pytest.raises(BadValue, match=r"row 'cigar', column 'smac' is 3, outside \[0, 1\]"):
+        star_discrepancy(frame.fillna(0.5).replace(0.3, 3.0))
+
+
 def test_unknown_targets_and_unequal_dimensions_are_refused():
     with pytest.raises(BadValue, match="uniform"):
         star_discrepancy([[0.5]], "lebesgue")

@@ -51,6 +51,22 @@ def test_a_lower_bound_is_never_above_the_best_of_all_subsets(target):
     assert proved.value == pytest.approx(best, abs=1e-9)
 
 
+@pytest.mark.parametrize("target", ["uniform", "empirical"])
+@pytest.mark.parametrize(("n", "d", "k"), [(9, 1, 3), (10, 2, 4), (8, 3, 5), (7, 2, 1)])
+def test_every_result_has_a_bound_that_holds(n, d, k, target):
+    for digits in (1, 9):
+        points = np.round(np.random.default_rng(n).random((n, d)), digits)
+        reference = "uniform" if target == "uniform" else points
+        best = min(
+            star_discrepancy(points[list(s)], reference).value
+            for s in itertools.combinations(range(n), k)
+        )
+        found = select(points, k, target, evaluations=500, time_limit=None)
+        assert 0 <= found.lower_bound <= best + 1e-12
+        assert not found.optimal or found.value == pytest.approx(best, abs=1e-12)
+        assert found.lower_bound > 0 or target == "empirical"
+
+
 @pytest.mark.parametrize(
     ("name", "k", "best"), [("correlated-150-3", 10, 0.204488), ("ties-120-3", 15, 0.183333)]
 )
@@ -173,6 +189,8 @@ POINTS = np.random.default_rng(0).random((10, 2))
         ({"k": 2.5}, "whole number"),
         ({"k": 3, "target": "lebesgue"}, "'empirical' or 'uniform'"),
         ({"k": 3, "seed": -1}, "seed is -1"),
+        ({"k": 3, "seed": 1.5}, "seed is 1.5"),
+        ({"k": 3, "time_limit": float("nan")}, "time_limit is nan"),
         ({"k": 3, "time_limit": 0}, "time_limit"),
         ({"k": 3, "evaluations": -5}, "evaluations"),
         ({"k": 3, "prove": -1}, "prove"),

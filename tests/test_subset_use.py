@@ -116,6 +116,12 @@ def test_bad_results_give_one_line_that_names_the_thing():
         subset.points(FRAME.iloc[:0], SPANNING)
     with pytest.raises(BadValue, match="k is 41"):
         subset.make(FRAME, 41, optimizers=SPANNING)
+    with pytest.raises(BadValue, match="k is 0: a subset needs"):
+        subset.make(FRAME, 0, ("dev", "test"), optimizers=SPANNING)
+    with pytest.raises(BadValue, match="k times 2 parts is 42, but there are only 40"):
+        subset.make(FRAME, 21, ("dev", "test"), optimizers=SPANNING)
+    with pytest.raises(BadValue, match="a name of its own"):
+        subset.make(FRAME, 3, ("dev", ""), optimizers=SPANNING)
 
 
 def test_a_subset_file_keeps_every_fact(tmp_path):
@@ -244,6 +250,43 @@ def test_conclusions_that_survive_are_counted_per_pair():
     assert frame["k"].tolist() == [5, 40] and frame["n_pairs"].tolist() == [105, 105]
     assert frame["share"].iloc[1] == 1.0 and 0.3 < frame["share"].iloc[0] < 1.0
     assert frame["lowest"].iloc[0] <= frame["share"].iloc[0]
+
+
+def test_mixed_model_verdicts_name_the_better_the_worse_and_the_undecided():
+    rng = np.random.default_rng(3)
+    task = rng.normal(0, 2, (30, 1))
+    responses = pd.DataFrame(
+        task + [-2.0, 0.0, 0.0] + rng.normal(0, 0.3, (30, 3)),
+        columns=["good", "same", "twin"],
+        index=[f"t{i:02d}" for i in range(30)],
+    )
+    # the two middling ones differ by construction on no task: the model must not tell them apart
+    responses["twin"] = responses["same"] + np.tile([0.2, -0.2], 15)
+    verdicts = subset.mixed_model_verdicts(responses)
+    found = verdicts(list(responses.index))
+    assert found == {
+        ("good", "same"): "better",
+        ("good", "twin"): "better",
+        ("same", "twin"): "no difference",
+    }
+    turned = subset.mixed_model_verdicts(-responses)(list(responses.index))
+    assert turned[("good", "same")] == "worse"
+    survived = subset.surviving_conclusions(
+        verdicts, list(responses.index), {30: [list(responses.index)], 3: [["t00", "t01", "t02"]]}
+    )
+    assert survived["share"].iloc[1] == 1.0 and survived["n_pairs"].tolist() == [3, 3]
+    # verdicts only look at the tasks that they are asked about
+    swapped = responses.copy()
+    swapped.loc["t20":, ["good", "same"]] = swapped.loc["t20":, ["same", "good"]].to_numpy()
+    part = subset.mixed_model_verdicts(swapped)
+    assert part([f"t{i:02d}" for i in range(20)])[("good", "same")] == "better"
+    assert part([f"t{i:02d}" for i in range(20, 30)])[("good", "same")] == "worse"
+
+
+def test_a_spanning_optimizer_that_was_never_run_on_a_task_is_named():
+    lacking = FRAME[~((FRAME["optimizer"] == "opt07") & (FRAME["task"] == "task05"))]
+    with pytest.raises(BadValue, match=r"'opt07' has no successful run on 1 of 40.*'task05'"):
+        subset.points(lacking, ["opt07"])
 
 
 def test_pictures_show_the_subset_the_bound_and_the_methods():

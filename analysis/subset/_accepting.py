@@ -12,11 +12,11 @@ from __future__ import annotations
 import numpy as np
 
 from carps_like.analysis.subset._boxes import CLOSED, OPEN, Field, Ints, mass, measure
-from carps_like.analysis.subset._compiled import compiled
+from carps_like.analysis.subset._compiled import compiled, helper
 from carps_like.analysis.subset._random import Stream, below, uniform
 
 
-@compiled
+@helper
 def snap(side: int, corner: Ints, ranks: Ints, tops: Ints, first: int) -> int:
     """Move ``corner`` (d,) to a critical box in place; returns the number of points in the box.
 
@@ -51,7 +51,7 @@ def snap(side: int, corner: Ints, ranks: Ints, tops: Ints, first: int) -> int:
     return count
 
 
-@compiled
+@helper
 def score_box(side: int, corner: Ints, ranks: Ints, first: int, field: Field) -> float:
     """Snap ``corner`` in place and score it."""
     k = len(ranks)
@@ -60,7 +60,7 @@ def score_box(side: int, corner: Ints, ranks: Ints, first: int, field: Field) ->
     return points - target if side == CLOSED else target - points
 
 
-@compiled
+@helper
 def neighbour(
     centre: Ints,
     width: float,
@@ -86,7 +86,7 @@ def neighbour(
         out[j] = grid[j, min(int(drawn), sizes[j] - 1)]
 
 
-@compiled
+@helper
 def locate(corner: Ints, grid: Ints, sizes: Ints, out: Ints) -> None:
     """Threshold indices of corner ranks."""
     for j in range(len(corner)):

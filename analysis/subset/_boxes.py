@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from carps_like.analysis.subset._compiled import compiled, popcount
+from carps_like.analysis.subset._compiled import compiled, helper, popcount
 
 CLOSED, OPEN = 0, 1
 Floats = NDArray[np.float64]
@@ -40,64 +40,39 @@ class Field(NamedTuple):
     full: int  # number of points of the full set; 0 for the uniform target
 
 
-@compiled
+def pack(members: NDArray[np.bool_]) -> Words:
+    """Bit sets (m, words) of the rows of ``members`` (m, n)."""
+    m, n = members.shape
+    padded = np.zeros((m, (n + 63) // 64 * 64), np.bool_)
+    padded[:, :n] = members
+    return np.packbits(padded, axis=1, bitorder="little").view("<u8").astype(np.uint64)
+
+
 def rank_masks(ranks: Ints, sizes: Ints) -> Words:
     """Bit sets of the points with rank < r: shape (d, max size + 1, words).
 
     ``ranks``: (n, d), into axis grids of ``sizes`` entries.
     """
-    n, d = ranks.shape
-    words = (n + 63) // 64
-    masks = np.zeros((d, sizes.max() + 1, words), np.uint64)
-    for j in range(d):
-        for i in range(n):
-            masks[j, ranks[i, j] + 1, i >> 6] |= np.uint64(1) << np.uint64(i & 63)
-        for r in range(1, sizes[j] + 1):
-            for w in range(words):
-                masks[j, r, w] |= masks[j, r - 1, w]
-    return masks
+    limits = np.arange(sizes.max() + 1)
+    return np.stack([pack(column < limits[:, None]) for column in ranks.T])
 
 
-@compiled
-def thresholds(ranks: Ints, tops: Ints, side: int, grid: Ints, sizes: Ints, inside: Words) -> None:
-    """The candidate corners of ``side`` on every axis, written into the last three arguments.
+def thresholds(ranks: Ints, tops: Ints, side: int) -> tuple[Ints, Ints, Words]:
+    """The candidate corners of ``side`` on every axis.
 
-    ``ranks``: (k, d) of the subset; ``tops``: (d,) rank of the top. ``grid``: (d, k+1) threshold
-    ranks, ``sizes``: (d,) how many; ``inside``: (d, k+2, words) bit sets of the subset's points
-    within each threshold: at or below it (closed), below it (open).
+    ``ranks``: (k, d) of the subset; ``tops``: (d,) rank of the top. Returns threshold ranks
+    (d, k + 1), how many there are (d,), and bit sets (d, k + 1, words) of the subset's points
+    within each: at or below it (closed), below it (open).
     """
     k, d = ranks.shape
-    words = inside.shape[2]
-    for j in range(d):
-        order = np.argsort(ranks[:, j])
-        used = 0
-        for w in range(words):
-            inside[j, 0, w] = np.uint64(0)
-        for at in range(k):
-            i = order[at]
-            if at == 0 or ranks[i, j] != grid[j, used - 1]:
-                grid[j, used] = ranks[i, j]
-                used += 1
-                before = max(used - 2 + side, 0)
-                for w in range(words):
-                    inside[j, used - 1 + side, w] = inside[j, before, w]
-            inside[j, used - 1 + side, i >> 6] |= np.uint64(1) << np.uint64(i & 63)
-        if side == OPEN and grid[j, used - 1] != tops[j]:
-            grid[j, used] = tops[j]
-            used += 1
-        sizes[j] = used
-
-
-@compiled
-def count_inside(inside: Words, cells: Ints, cell: int, end: int) -> int:
-    """Number of points within the box whose threshold indices are ``cells[cell, end]``."""
-    total = np.int64(0)
-    for w in range(inside.shape[2]):
-        word = inside[0, cells[cell, end, 0], w]
-        for j in range(1, cells.shape[2]):
-            word &= inside[j, cells[cell, end, j], w]
-        total += np.int64(popcount(word))
-    return int(total)
+    grid, sizes = np.zeros((d, k + 1), np.int64), np.zeros(d, np.int64)
+    inside = np.zeros((d, k + 1, (k + 63) // 64), np.uint64)
+    for j, (column, top) in enumerate(zip(ranks.T, tops, strict=True)):
+        distinct = np.unique(column if side == CLOSED else np.append(column, top))
+        sizes[j] = len(distinct)
+        grid[j, : len(distinct)] = distinct
+        inside[j, : len(distinct)] = pack(column < distinct[:, None] + (1 - side))
+    return grid, sizes, inside
 
 
 @compiled
@@ -105,42 +80,62 @@ def measure(side: int, corner: Ints, field: Field, k: int) -> float:
     """Score of the target's mass in the box with corner ranks ``corner`` (d,)."""
     values, reference = field.values, field.reference
     d = corner.shape[0]
+    score = 1.0
     if field.full == 0:
-        volume = 1.0
         for j in range(d):
-            volume *= values[j, corner[j]]
-        return volume
-    shift = 1 - side
-    total = 0
-    for w in range(reference.shape[2]):
-        word = reference[0, corner[0] + shift, w]
-        for j in range(1, d):
-            word &= reference[j, corner[j] + shift, w]
-        total += popcount(word)
-    return float(np.int64(total) * k)
+            score *= values[j, corner[j]]
+    else:
+        shift = 1 - side
+        total = np.int64(0)
+        for w in range(reference.shape[2]):
+            word = reference[0, corner[0] + shift, w]
+            for j in range(1, d):
+                word &= reference[j, corner[j] + shift, w]
+            total += np.int64(popcount(word))
+        score = float(total * k)
+    return score
 
 
-@compiled
+@helper
 def mass(count: int, k: int, full: int) -> float:
     """Score of ``count`` of the k chosen points; ``full``: size of the full set, 0 if uniform."""
     return count / k if full == 0 else float(count * full)
 
 
-@compiled
-def bound(
-    side: int, cells: Ints, cell: int, grid: Ints, inside: Words, work: Ints, field: Field, k: int
-) -> tuple[float, bool]:
-    """Upper bound of the score over a cell of threshold indices, and whether it is attained."""
-    few, many = count_inside(inside, cells, cell, 0), count_inside(inside, cells, cell, 1)
-    for j in range(len(work)):
-        work[j] = grid[j, cells[cell, side, j]]
-    target = measure(side, work, field, k)
-    if side == CLOSED:
-        return mass(many, k, field.full) - target, few == many
-    return target - mass(few, k, field.full), few == many
+class Stack(NamedTuple):
+    """Open cells of threshold indices; a cell keeps what its halves can take over."""
+
+    cells: Ints  # (size, 2, d): lower and upper corner
+    bounds: Floats  # (size,) upper bound of the score
+    counts: Ints  # (size, 2): the subset's points within the lower and the upper corner
+    targets: Floats  # (size,) score of the target's mass, lower (closed) or upper corner (open)
+    within: Words  # (size, words): the subset's points within the upper corner
 
 
-@compiled
+def root_stack(side: int, grid: Ints, sizes: Ints, inside: Words, field: Field, k: int) -> Stack:
+    """A stack that holds the one cell of all threshold vectors."""
+    d = len(sizes)
+    size = 5 + 2 * int(np.ceil(np.log2(sizes + 1)).sum())
+    axes = np.arange(d)
+    stack = Stack(
+        cells=np.zeros((size, 2, d), np.int64),
+        bounds=np.full(size, np.inf),
+        counts=np.zeros((size, 2), np.int64),
+        targets=np.zeros(size),
+        within=np.zeros((size, inside.shape[2]), np.uint64),
+    )
+    stack.cells[0, 1] = sizes - 1
+    for end in range(2):
+        corner = stack.cells[0, end]
+        words = np.bitwise_and.reduce(inside[axes, corner], axis=0)
+        stack.counts[0, end] = np.unpackbits(words.view(np.uint8)).sum()
+        stack.within[0] = words
+        if end == side:
+            stack.targets[0] = measure(side, grid[axes, corner], field, k)
+    return stack
+
+
+@helper
 def split_axis(cells: Ints, cell: int) -> int:
     """The axis whose range of thresholds is the largest part of the box; 0 for a single corner."""
     axis, widest = 0, 0.0
@@ -151,12 +146,40 @@ def split_axis(cells: Ints, cell: int) -> int:
     return axis
 
 
-@compiled
-def copy_cell(cells: Ints, source: int, goal: int) -> None:
-    """cells[goal] = cells[source]."""
-    for j in range(cells.shape[2]):
-        cells[goal, 0, j] = cells[source, 0, j]
-        cells[goal, 1, j] = cells[source, 1, j]
+@helper
+def copy_cell(stack: Stack, source: int, goal: int) -> None:
+    """Make entry ``goal`` what entry ``source`` is."""
+    for j in range(stack.cells.shape[2]):
+        stack.cells[goal, 0, j] = stack.cells[source, 0, j]
+        stack.cells[goal, 1, j] = stack.cells[source, 1, j]
+    for w in range(stack.within.shape[1]):
+        stack.within[goal, w] = stack.within[source, w]
+    stack.bounds[goal], stack.targets[goal] = stack.bounds[source], stack.targets[source]
+    stack.counts[goal, 0], stack.counts[goal, 1] = stack.counts[source, 0], stack.counts[source, 1]
+
+
+@helper
+def count_again(half: int, axis: int, cell: int, inside: Words, stack: Stack) -> None:
+    """Count anew within the corner of ``cell`` that was moved along ``axis``.
+
+    ``half`` 0: the upper corner came down; 1: the lower one went up.
+    """
+    cells, within = stack.cells, stack.within
+    total = np.int64(0)
+    if half == 0:
+        moved = cells[cell, 1, axis]
+        for w in range(within.shape[1]):
+            within[cell, w] &= inside[axis, moved, w]
+            total += np.int64(popcount(within[cell, w]))
+        stack.counts[cell, 1] = total
+        return
+    for w in range(within.shape[1]):
+        word = within[cell, w]
+        if word:
+            for j in range(cells.shape[2]):
+                word &= inside[j, cells[cell, 0, j], w]
+            total += np.int64(popcount(word))
+    stack.counts[cell, 0] = total
 
 
 @compiled
@@ -166,47 +189,53 @@ def worst_box(
     inside: Words,
     field: Field,
     k: int,
-    cells: Ints,
-    bounds: Floats,
+    stack: Stack,
     depth: int,
     best: float,
     slack: float,
     trail: Ints,
+    hits: int,
     nodes: int,
 ) -> tuple[int, float, float, int, int]:
     """Depth-first branch and bound; resumable.
 
-    ``cells``: (stack, 2, d) with ``depth`` open cells of threshold indices, ``bounds`` theirs.
-    ``best``: score to beat. ``trail``: (size, d), a ring that gets the ranks of every box that
-    improved on ``best``, the worst box last. Ends when ``depth`` is 0 or ``nodes`` cells were
-    bounded. Returns depth, best, the largest bound among cells dropped only since it is within
-    ``slack`` of best, the number of boxes in the trail, and nodes left.
-    """  # fmt: skip
+    ``stack``: ``depth`` open cells. ``best``: score to beat. ``trail``: (size, d), a ring that
+    gets the ranks of every box that improved on ``best``, the worst last; ``hits`` counts them.
+    Ends when ``depth`` is 0 or ``nodes`` cells were bounded. Returns depth, best, the largest
+    bound among cells dropped only since it is within ``slack`` of best, ``hits``, and nodes left.
+    """
+    cells, bounds, counts, targets = stack.cells, stack.bounds, stack.counts, stack.targets
     spare = len(cells) - 1  # keeps the cell that is being split
     work = np.empty(trail.shape[1], np.int64)
-    skipped, hits = best, 0
+    skipped = best
     while depth > 0 and nodes > 0:
         depth -= 1
         if bounds[depth] <= best + slack:
             skipped = max(skipped, bounds[depth])
             continue
-        copy_cell(cells, depth, spare)
+        copy_cell(stack, depth, spare)
         axis = split_axis(cells, spare)
         middle = (cells[spare, 0, axis] + cells[spare, 1, axis]) // 2
         first = depth
         for half in range(2):
-            copy_cell(cells, spare, depth)
-            if half == 0:
-                cells[depth, 1, axis] = middle
-            else:
-                cells[depth, 0, axis] = middle + 1
-            if cells[depth, 0, axis] > cells[depth, 1, axis]:
+            if half == 1 and middle == cells[spare, 1, axis]:
                 continue
+            copy_cell(stack, spare, depth)
+            cells[depth, 1 - half, axis] = middle + half
+            count_again(half, axis, depth, inside, stack)
+            for j in range(len(work)):
+                work[j] = grid[j, cells[depth, side, j]]
+            if side != half:
+                targets[depth] = measure(side, work, field, k)
             nodes -= 1
-            score, attained = bound(side, cells, depth, grid, inside, work, field, k)
+            if side == CLOSED:
+                score = mass(counts[depth, 1], k, field.full) - targets[depth]
+            else:
+                score = targets[depth] - mass(counts[depth, 0], k, field.full)
             if score <= best:
                 continue
-            if attained:
+            if counts[depth, 0] == counts[depth, 1]:
+                # no point lies between the corners: the bound is attained
                 best = score
                 for j in range(len(work)):
                     trail[hits % len(trail), j] = work[j]
@@ -218,16 +247,7 @@ def worst_box(
                 depth += 1
         if depth == first + 2 and bounds[first] > bounds[first + 1]:
             # the more promising half is on top of the stack
-            copy_cell(cells, first, spare)
-            copy_cell(cells, first + 1, first)
-            copy_cell(cells, spare, first + 1)
-            bounds[first], bounds[first + 1] = bounds[first + 1], bounds[first]
+            copy_cell(stack, first, spare)
+            copy_cell(stack, first + 1, first)
+            copy_cell(stack, spare, first + 1)
     return depth, best, max(skipped, best), hits, nodes
-
-
-@compiled
-def root_cell(sizes: Ints, cells: Ints, bounds: Floats) -> None:
-    """Make the stack hold the one cell of all threshold vectors."""
-    for j in range(len(sizes)):
-        cells[0, 0, j], cells[0, 1, j] = 0, sizes[j] - 1
-    bounds[0] = np.inf

@@ -61,9 +61,22 @@ def compiled(function: F) -> F:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = _CACHE
     try:
-        jitted: F = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        jitted: F = numba.njit(
+            cache=True, no_cfunc_wrapper=True, nogil=True, error_model="numpy"
+        )(function)
     finally:
         numba.config.CACHE_DIR = before
+    return jitted
+
+
+def helper(function: F) -> F:
+    """``numba.njit`` for what only compiled functions call: no code to enter it from Python.
+
+    It becomes part of its callers, so it is not cached by itself.
+    """
+    jitted: F = numba.njit(
+        no_cpython_wrapper=True, no_cfunc_wrapper=True, nogil=True, error_model="numpy"
+    )(function)
     return jitted
 
 

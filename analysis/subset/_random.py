@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from carps_like.analysis.subset._compiled import compiled
+from carps_like.analysis.subset._compiled import helper
 
 Stream = NDArray[np.uint64]  # (1,)
 
 
-@compiled
+@helper
 def uniform(stream: Stream) -> float:
     """Next number of ``stream`` in [0, 1): SplitMix64 (Steele, Lea and Flood 2014)."""
     stream[0] += np.uint64(0x9E3779B97F4A7C15)
@@ -21,7 +21,7 @@ def uniform(stream: Stream) -> float:
     return np.float64(z >> np.uint64(11)) * 2.0**-53
 
 
-@compiled
+@helper
 def below(stream: Stream, n: int) -> int:
     """Next whole number of ``stream`` in [0, n)."""
     return int(uniform(stream) * n)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from carps_like.analysis.subset._boxes import CLOSED, Field, Floats, Ints
-from carps_like.analysis.subset._compiled import compiled
+from carps_like.analysis.subset._compiled import compiled, helper
 from carps_like.analysis.subset._exchange import cap_of
 
 
-@compiled
+@helper
 def plane_sums(
     ranks: Ints, weights: Floats, inside: Ints, first: int, second: int, sums: Floats
 ) -> None:

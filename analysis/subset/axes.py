@@ -39,20 +39,27 @@ def as_points(points: ArrayLike, what: str = "points", cube: bool = False) -> Fl
         )
     wrong = ~np.isfinite(table)
     if wrong.any():
-        row, column = np.argwhere(wrong)[0]
         raise BadValue(
-            f"{what}: row {row}, column {column} is {table[row, column]}; every coordinate must "
-            f"be a finite number ({int(wrong.any(axis=1).sum())} of {len(table)} rows affected)"
+            f"{what}: {_first(points, table, wrong)}; every coordinate must be a finite number "
+            f"({int(wrong.any(axis=1).sum())} of {len(table)} rows affected)"
         )
     outside = (table < 0.0) | (table > 1.0)
     if cube and outside.any():
-        row, column = np.argwhere(outside)[0]
         raise BadValue(
-            f"{what}: row {row}, column {column} is {table[row, column]:g}, outside [0, 1], which "
-            f"the uniform target needs ({int(outside.any(axis=1).sum())} of {len(table)} rows "
-            "affected); scale the points or use the empirical target"
+            f"{what}: {_first(points, table, outside)}, outside [0, 1], which the uniform target "
+            f"needs ({int(outside.any(axis=1).sum())} of {len(table)} rows affected); scale the "
+            "points or use the empirical target"
         )
     return table
+
+
+def _first(points: ArrayLike, table: Floats, bad: NDArray[np.bool_]) -> str:
+    """Names the first bad entry of ``table``, by the labels of a frame if ``points`` is one."""
+    row, column = np.argwhere(bad)[0]
+    where = f"row {row}, column {column}"
+    if isinstance(points, pd.DataFrame):
+        where = f"row {points.index[row]!r}, column {points.columns[column]!r}"
+    return f"{where} is {table[row, column]:g}"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,9 @@ def mixed_model_verdicts(responses: pd.DataFrame, level: float = 0.05) -> Verdic
         lmem = importlib.import_module("carps_like.analysis.lmem")
         wide = responses.loc[list(tasks)].rename_axis(index="task", columns="optimizer")
         frame = wide.reset_index().melt("task", value_name="response")
-        contrasts = lmem.fit("response ~ optimizer + (1|task)", frame).contrasts("optimizer")
+        contrasts = lmem.fit("response ~ optimizer + (1|task)", frame).contrasts(
+            "optimizer", level=None
+        )
         return {
             (str(row.left), str(row.right)): _verdict(row.estimate, row.p_adjusted, level)
             for row in contrasts.itertuples()

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from carps_like.analysis.subset import _accepting, _boxes
+from carps_like.analysis.subset import _accepting, _boxes, _sweep
 from carps_like.analysis.subset._boxes import Ints
 from carps_like.analysis.subset.axes import SIDES, Axes, Side, Target, as_points, build_axes
 from carps_like.errors import BadValue
@@ -77,15 +77,23 @@ def worst(axes: Axes, ranks: Ints, effort: int | None = None) -> Discrepancy:
     k = len(ranks)
     best, corner, side = start(axes, ranks, 0 if effort is None else 20_000)
     upper = best
-    for which, name in enumerate(SIDES):
-        search = BoxSearch(axes, ranks, which)
-        if effort is None:
-            found, _, _ = search.run(best, 0.0)
-        else:
-            found, reach = search.deepen(best, effort // 2)
-            upper = max(upper, reach)
-        if found > best:
-            best, corner, side = found, search.corner, name
+    if effort is None and _sweep.affordable(k, ranks.shape[1]):
+        scratch = _sweep.make_scratch(k, axes.field)
+        _sweep.sweep(np.arange(k), ranks, best, axes.field, scratch)
+        which = int(scratch.found[1] > scratch.found[0])
+        if scratch.hits[which]:
+            best, side = float(scratch.found[which]), SIDES[which]
+            corner = scratch.trail[which, (scratch.hits[which] - 1) % _sweep.TRAIL]
+    else:
+        for which, name in enumerate(SIDES):
+            search = BoxSearch(axes, ranks, which)
+            if effort is None:
+                found, _, _ = search.run(best, 0.0)
+            else:
+                found, reach = search.deepen(best, effort // 2)
+                upper = max(upper, reach)
+            if found > best:
+                best, corner, side = found, search.corner, name
     value = axes.value(best, k)
     return Discrepancy(
         value=value,
@@ -103,7 +111,7 @@ def start(axes: Axes, ranks: Ints, steps: int) -> tuple[float, Ints, Side]:
     """
     corner = np.ascontiguousarray(ranks.max(axis=0))
     k, field = len(ranks), axes.field
-    best = _boxes.mass(k, k, field.full) - _boxes.measure(_boxes.CLOSED, corner, field, k)
+    best = axes.unit(k) - _boxes.measure(_boxes.CLOSED, corner, field, k)
     side: Side = "closed"
     for which, name in enumerate(SIDES):
         if steps:
@@ -116,35 +124,39 @@ def start(axes: Axes, ranks: Ints, steps: int) -> tuple[float, Ints, Side]:
 class BoxSearch:
     """Branch and bound over the closed (side 0) or open (side 1) boxes of one subset."""
 
-    def __init__(self, axes: Axes, ranks: Ints, side: int) -> None:
+    def __init__(self, axes: Axes, ranks: Ints, side: int, trail: int = 1) -> None:
         self._axes, self._side = axes, side
         self._k, d = ranks.shape
-        self.grid = np.zeros((d, self._k + 1), np.int64)
-        self.sizes = np.zeros(d, np.int64)
-        self.inside = np.zeros((d, self._k + 2, (self._k + 63) // 64), np.uint64)
-        _boxes.thresholds(ranks, axes.field.tops, side, self.grid, self.sizes, self.inside)
-        self.corner = np.zeros(d, np.int64)
+        self.grid, self.sizes, self.inside = _boxes.thresholds(ranks, axes.field.tops, side)
+        self._trail = np.zeros((trail, d), np.int64)
+        self._hits = 0
+
+    @property
+    def corner(self) -> Ints:
+        """Corner ranks (d,) of the worst box found."""
+        return self._trail[(self._hits - 1) % len(self._trail)]
+
+    def violated(self, level: float) -> Ints:
+        """Corner ranks (m, d) of boxes that score above ``level``, the worst among them."""
+        self.run(level, 0.0)
+        return self._trail[: min(self._hits, len(self._trail))]
 
     def run(
         self, best: float, slack: float, effort: float = math.inf
     ) -> tuple[float, float, float]:
         """(best score found, proved upper score, cells bounded); upper inf if out of effort."""
-        d = len(self.sizes)
-        depth_limit = 5 + 2 * int(np.ceil(np.log2(self.sizes + 1)).sum())
-        cells, bounds = np.zeros((depth_limit, 2, d), np.int64), np.zeros(depth_limit)
-        _boxes.root_cell(self.sizes, cells, bounds)
-        trail = np.zeros((1, d), np.int64)
+        stack = _boxes.root_stack(
+            self._side, self.grid, self.sizes, self.inside, self._axes.field, self._k
+        )
         depth, upper, spent = 1, best, 0.0
         while depth:
             chunk = int(min(CHUNK, effort - spent))
             if chunk <= 0:
                 return best, math.inf, spent
-            depth, best, skipped, hits, unused = _boxes.worst_box(
+            depth, best, skipped, self._hits, unused = _boxes.worst_box(
                 self._side, self.grid, self.inside, self._axes.field, self._k,
-                cells, bounds, depth, best, slack, trail, chunk,
+                stack, depth, best, slack, self._trail, self._hits, chunk,
             )  # fmt: skip
-            if hits:
-                self.corner[:] = trail[0]
             upper = max(upper, skipped)
             spent += chunk - unused
         return best, max(best, upper), spent

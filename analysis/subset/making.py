@@ -38,12 +38,13 @@ def make(
     Arguments as in ``points``, ``select`` and ``choose``; the selections are empty for a method
     other than "discrepancy". Print ``selection.describe()`` of each for value, bound and gap.
     """
-    if not parts or len(set(parts)) < len(parts):
-        raise BadValue(f"parts {list(parts)}: name each subset at least and at most once")
+    if not parts or not all(parts) or len(set(parts)) < len(parts):
+        raise BadValue(f"parts {list(parts)}: give each subset a name of its own")
     if method not in METHODS:
         raise UnknownName("method", str(method), METHODS, f"one of {', '.join(METHODS)}")
     table = points(results, optimizers, budget, scale, missing)
-    check_size(k * len(parts), len(table), f"k times {len(parts)} parts" if len(parts) > 1 else "k")
+    check_size(k, len(table))
+    check_size(k * len(parts), len(table), f"k times {len(parts)} parts")
     if method == "discrepancy":
         found = split(table, [k] * len(parts), target, seed, evaluations, time_limit, prove)
         made = [

@@ -34,8 +34,8 @@ def values(
     seed, value (minimised), and optionally objectives (lists, if several), status (only "ok"
     counts), fidelity, and budget_used (full-fidelity equivalents). ``optimizers``: columns wanted,
     all if None. ``budget``: trials beyond it do not count, and every run must have reached it.
-    Several seeds are summarised by their median. ``missing``: "drop" leaves out tasks that some
-    optimizer was not run on.
+    Several seeds are summarised by their median. ``missing``: "drop" leaves out tasks of the
+    results that some of ``optimizers`` has no run on.
 
     Raises UnknownName and BadValue, naming the optimizer, task or run.
     """
@@ -50,9 +50,10 @@ def values(
         raise BadValue(f"optimizers {wanted}: name each at least and at most once")
     if budget is not None:
         _reached(found, budget, wanted)
+    tasks = sorted(runs["task"].unique())
     runs = runs[runs["optimizer"].isin(wanted)]
     table = runs.groupby(["task", "optimizer"])["value"].median().unstack("optimizer")
-    table = table.reindex(columns=wanted)
+    table = table.reindex(columns=wanted, index=tasks)
     table.columns.name = None
     return _complete(table, missing)
 
@@ -176,7 +177,7 @@ def _complete(table: pd.DataFrame, missing: Literal["raise", "drop"]) -> pd.Data
         raise BadValue(
             f"optimizer {table.columns[column]!r} has no successful run on {count} of "
             f"{len(table)} tasks, for example {table.index[row]!r}; run it there, or leave those "
-            "tasks out with missing='drop'"
+            "tasks out with missing='drop' (--missing drop)"
         )
     table = table[~gaps.any(axis=1)]
     if table.empty:

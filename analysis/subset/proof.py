@@ -76,8 +76,11 @@ class Proof:
         self._unit = axes.unit(self._k)
         self._began, self._limit = time.process_time(), time_limit
         self._best = found.value * self._unit
-        self._bound, self._optimal, self._reach = 0.0, False, self._best
-        self._bounds: list[tuple[float, float]] = []
+        self._bound = found.lower_bound * self._unit
+        if axes.field.full:
+            self._bound = float(round(self._bound))
+        self._optimal, self._reach = False, self._best
+        self._bounds: list[tuple[float, float]] = [(0.0, found.lower_bound)]
         n = len(axes.ranks)
         self._most = np.ones(n)  # 1 for points that may be chosen
         self._most[list(banned)] = 0.0

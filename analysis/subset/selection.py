@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from carps_like.analysis.subset import _exchange
+from carps_like.analysis.subset import _exchange, _sweep
 from carps_like.analysis.subset._boxes import Ints
 from carps_like.analysis.subset.axes import Axes, Side, Target, as_points, build_axes
-from carps_like.analysis.subset.discrepancy import Discrepancy, worst
+from carps_like.analysis.subset.discrepancy import BoxSearch, Discrepancy, worst
 from carps_like.errors import BadValue
 
 # improvements of the uniform target below this are rounding, not progress
 RESOLUTION = 1e-9
-POOL = 4096
+# boxes known at once; no power of two, whose columns would share cache lines
+POOL = 4160
 TENURE = 3
 # exchanges between two looks at the clock and at Ctrl-C
 CHUNK = 500
@@ -30,7 +31,7 @@ class Selection:
 
     indices: tuple[int, ...]  # rows of the points, ascending
     value: float  # exact star discrepancy of these rows (best lower bound beyond the exact range)
-    lower_bound: float  # no subset of this size is below; 0 if nothing was proved
+    lower_bound: float  # no subset of this size is below; weak unless ``prove`` worked on it
     optimal: bool  # whether value is proved to be the smallest possible
     corner: tuple[float, ...]  # upper corner of the worst box
     side: Side  # whether that box contains its upper faces
@@ -70,7 +71,8 @@ def select(
     ``seed`` and ``evaluations``: the same pair gives the same indices, if ``time_limit`` (seconds
     of CPU, None for no limit, compilation not counted) does not end the search first; the result
     states how many evaluations were made. Without both limits only Ctrl-C ends it; Ctrl-C returns
-    the best so far. ``prove``: seconds of CPU to spend on a lower bound afterwards, see ``prove``.
+    the best so far. ``prove``: seconds of CPU to spend on a lower bound afterwards, see ``prove``;
+    without, ``lower_bound`` is that of ``whole_points_bound``.
 
     Weighted exchange search on a lazily grown pool of boxes, see ``_exchange``.
     Raises BadValue for a bad table, ``k``, target or limit.
@@ -110,8 +112,8 @@ def check_limits(
     seed: int, evaluations: int | None, time_limit: float | None, prove: float
 ) -> None:
     """Raise BadValue for a limit that makes no sense."""
-    if seed < 0:
-        raise BadValue(f"seed is {seed}: must be 0 or more")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise BadValue(f"seed is {seed!r}: must be a whole number, 0 or more")
     if evaluations is not None and evaluations < 0:
         raise BadValue(f"evaluations is {evaluations}: must be 0 or more, or None for no limit")
     if time_limit is not None and not time_limit > 0:
@@ -128,17 +130,18 @@ class Search:
     patience. The pool of boxes is kept from start to start.
     """
 
-    AIM, LEAST_AIM, LATER_AIM = 0.1, 5e-4, 4e-3
-    PATIENCE, MORE_PATIENCE = 5_000, 1.5
+    AIM, LEAST_AIM, LATER_AIM = 0.02, 4e-3, 4e-3
+    PATIENCE, MORE_PATIENCE = 5_000, 1.2
 
     def __init__(self, axes: Axes, k: int, seed: int, banned: Ints | None = None) -> None:
         n, d = axes.ranks.shape
         self._axes, self._k, self._seed = axes, k, seed
         self._rng = np.random.default_rng(seed)
         self._unit = axes.unit(k)
-        self._pool = _pool(n, d)
+        self._pool = _pool(n)
         self._state = _state(n, int(self._rng.integers(1 << 62)))
-        self._scratch = _scratch(k, d)
+        few = _sweep.affordable(k, d)
+        self._scratch = _sweep.make_scratch(k, axes.field) if few else None
         self._free = np.setdiff1d(np.arange(n), [] if banned is None else banned)
         if banned is not None:
             self._state.until[banned] = 1 << 60
@@ -151,7 +154,7 @@ class Search:
         """Search on until a limit, Ctrl-C, or a value of 0."""
         try:
             self._record(0.0)
-            self._advance(self._set_level(), 0)  # compiles, or loads what is compiled
+            self._compile()
             began = time.process_time()
             last = math.inf if evaluations is None else evaluations
             deadline = self._steps + self._patience
@@ -177,11 +180,12 @@ class Search:
         """The best subset so far."""
         assert self._best is not None
         indices, found = self._best
+        bound = min(whole_points_bound(self._axes, self._k), found.value)
         return Selection(
             indices=tuple(int(i) for i in indices),
             value=found.value,
-            lower_bound=0.0,
-            optimal=found.exact and (found.value == 0.0 or self._free.size == self._k),
+            lower_bound=bound,
+            optimal=found.exact and (found.value <= bound or self._free.size == self._k),
             corner=found.corner,
             side=found.side,
             target=self._axes.target,
@@ -201,10 +205,67 @@ class Search:
 
     def _advance(self, level: float, until: int) -> bool:
         """Exchange up to step ``until``; whether the level was reached."""
-        return _exchange.search(
-            level, self._axes.ranks, self._axes.field, self._pool, self._state, self._scratch,
-            TENURE, until,
-        )  # fmt: skip
+        tally = self._state.tally
+        while tally[_exchange.STEPS] < until:
+            if tally[_exchange.VIOLATED]:
+                _exchange.exchange(self._pool, self._state, TENURE, until)
+            else:
+                tally[_exchange.STEPS] += 1
+                if self._test(level):
+                    return True
+        return False
+
+    def _test(self, level: float) -> bool:
+        """Whether the subset is within ``level``; violated boxes join the pool."""
+        if self._state.tally[_exchange.ROWS] + 2 * _sweep.TRAIL > POOL:
+            self._forget()
+            self._enter(level)
+        axes, rows = self._axes, np.flatnonzero(self._state.chosen)
+        if self._scratch is not None:
+            _sweep.sweep(rows, axes.ranks, level, axes.field, self._scratch)
+            violated = [
+                trail[:hits]
+                for trail, hits in zip(self._scratch.trail, self._scratch.hits, strict=True)
+            ]
+        else:
+            ranks = np.ascontiguousarray(axes.ranks[rows])
+            violated = [
+                BoxSearch(axes, ranks, side, _sweep.TRAIL).violated(level) for side in range(2)
+            ]
+        for side, corners in enumerate(violated):
+            if len(corners):
+                _exchange.add_boxes(
+                    side, corners, level, axes.ranks, axes.field, self._k, self._pool, self._state
+                )
+        return not any(map(len, violated))
+
+    def _compile(self) -> None:
+        """Compile, or load what is compiled, before the clock starts."""
+        _exchange.exchange(self._pool, self._state, TENURE, 0)
+        self._test(self._set_level())
+
+    def _forget(self) -> None:
+        """Drop the half of the rows that were violated longest ago."""
+        pool, rows = self._pool, int(self._state.tally[_exchange.ROWS])
+        kept = rows // 2
+        order = np.sort(np.argsort(-pool.seen[:rows], kind="stable")[:kept])
+        for part in (pool.member, pool.side, pool.base, pool.weight, pool.seen):
+            part[:kept] = part[order]
+        pool.column[:, :kept] = pool.column[:, order]
+        self._state.tally[_exchange.ROWS] = kept
+        self._state.tally[_exchange.WEIGHT] = pool.weight[:kept].sum()
+
+    def _enter(self, level: float) -> None:
+        """Make all rows take part at ``level`` (a score)."""
+        pool, rows = self._pool, int(self._state.tally[_exchange.ROWS])
+        caps = _exchange.caps_of(
+            pool.side[:rows], pool.base[:rows], level, self._k, self._axes.field.full
+        )
+        held = pool.column[np.flatnonzero(self._state.chosen), :rows].sum(axis=0, dtype=np.int16)
+        pool.over[:rows] = held - caps
+        violated = np.flatnonzero(pool.over[:rows] > 0)
+        pool.listed[: len(violated)] = violated
+        self._state.tally[_exchange.VIOLATED] = len(violated)
 
     def _record(self, spent: float) -> None:
         indices = np.flatnonzero(self._state.chosen)
@@ -216,8 +277,8 @@ class Search:
     def _set_level(self) -> float:
         level = min(self._score * (1 - self._aim), self._next_below())
         if self._axes.field.full:
-            level = math.floor(level)
-        _exchange.set_level(level, self._k, self._axes.field.full, self._pool, self._state)
+            level = float(math.floor(level))
+        self._enter(level)
         return level
 
     def _next_below(self) -> float:
@@ -241,6 +302,24 @@ class Search:
         free = self._state.until < (1 << 60)
         self._state.until[free] = 0
         self._pool.weight[:] = 1
+        self._state.tally[_exchange.WEIGHT] = self._state.tally[_exchange.ROWS]
+
+
+def whole_points_bound(axes: Axes, k: int) -> float:
+    """A lower bound that needs no search: a box holds a whole number of the ``k`` points.
+
+    Uniform target: 1 / (2k), the least in one dimension. Empirical target: the largest distance
+    between the share of the full set in a box and a multiple of 1/k, over boxes limited on one
+    axis; too few points in a closed box are too few in the open box up to the next coordinate.
+    """
+    n = axes.field.full
+    if n == 0:
+        return 1 / (2 * k)
+    bound = 0.0
+    for column in axes.ranks.T:
+        shares = np.cumsum(np.bincount(column)) * k % n
+        bound = max(bound, float(np.minimum(shares, n - shares).max()))
+    return axes.value(bound, k)
 
 
 def evaluate(axes: Axes, indices: Ints) -> Discrepancy:
@@ -248,22 +327,17 @@ def evaluate(axes: Axes, indices: Ints) -> Discrepancy:
     return worst(axes, np.ascontiguousarray(axes.ranks[indices]))
 
 
-def with_bound(found: Selection, bound: float, optimal: bool) -> Selection:
-    """``found`` with a proved lower bound, never above its value."""
-    return replace(found, lower_bound=min(bound, found.value), optimal=optimal)
-
-
-def _pool(n: int, d: int) -> _exchange.Pool:
+def _pool(n: int) -> _exchange.Pool:
     return _exchange.Pool(
-        member=np.zeros((POOL, n), np.float32),
+        member=np.zeros((POOL, n), np.int16),
         column=np.zeros((n, POOL), np.int16),
         side=np.zeros(POOL, np.int64),
         base=np.zeros(POOL),
-        corner=np.zeros((POOL, d), np.int64),
         over=np.zeros(POOL, np.int16),
-        weight=np.ones(POOL, np.float32),
+        weight=np.ones(POOL, np.int16),
         seen=np.zeros(POOL, np.int64),
-        violated=np.zeros(POOL, np.int64),
+        # one more than rows: the entry behind the last is written before it is known to count
+        listed=np.zeros(POOL + 1, np.int64),
     )
 
 
@@ -272,21 +346,7 @@ def _state(n: int, seed: int) -> _exchange.State:
         chosen=np.zeros(n, np.uint8),
         since=np.zeros(n, np.int64),
         until=np.zeros(n, np.int64),
-        gain=np.zeros(n, np.float32),
-        cost=np.zeros(n, np.float32),
-        tally=np.zeros(3, np.int64),
+        score=np.zeros(n, np.int16),
+        tally=np.zeros(4, np.int64),
         stream=np.array([seed], np.uint64),
-    )
-
-
-def _scratch(k: int, d: int) -> _exchange.Scratch:
-    stack = 5 + 2 * d * math.ceil(math.log2(k + 2))
-    return _exchange.Scratch(
-        ranks=np.zeros((k, d), np.int64),
-        grid=np.zeros((d, k + 1), np.int64),
-        sizes=np.zeros(d, np.int64),
-        inside=np.zeros((d, k + 2, (k + 63) // 64), np.uint64),
-        cells=np.zeros((stack, 2, d), np.int64),
-        bounds=np.zeros(stack),
-        trail=np.zeros((8, d), np.int64),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from carps_like.cli import OK
-from carps_like.errors import UnknownName
+from carps_like.errors import BadValue, UnknownName
 
 
 def analyze(argv: Sequence[str]) -> int:
@@ -89,6 +89,10 @@ def subset(argv: Sequence[str]) -> int:
         print(f"{name}: {', '.join(part.tasks)}")
     for name, selection in zip(made.parts, found, strict=False):
         print(f"{name}: {selection.describe()}")
+    if not found:
+        for name, part in made.parts.items():
+            value = f"star discrepancy {part.value:.6f} ({made.target} target)"
+            print(f"{name}: {len(part.tasks)} points by {made.method}, {value}, no bound")
     _validate(results, made, given)
     path = subsets.save(made, given.output)
     print(f"{path}: use it as task=@{path if '/' in str(path) else f'./{path}'}")
@@ -99,15 +103,25 @@ def _validate(results: Any, made: Any, given: argparse.Namespace) -> None:
     """Does it rank optimizers as the full set does, those left out of the choice above all."""
     from carps_like.analysis import subset as subsets
 
-    table = subsets.values(results, None, given.budget, given.missing)
-    spanning = [name for name in made.optimizers if name in table.columns]
-    held_out = [name for name in table.columns if name not in spanning]
+    points = subsets.points(results, made.optimizers, given.budget, given.scale, given.missing)
+    table, held_out, left_out = points[[]], [], {}
+    for name in sorted(set(results.trials["optimizer"].unique())):
+        try:
+            column = subsets.values(results, [name], given.budget, given.missing)
+            table = table.join(column.loc[points.index])
+        except (BadValue, KeyError) as error:
+            left_out[name] = str(error) if isinstance(error, BadValue) else "lacks runs"
+            continue
+        if name not in made.optimizers:
+            held_out.append(name)
+    for name, why in left_out.items():
+        print(f"validation leaves out {name}: {why}", file=sys.stderr)
+    spanning = list(made.optimizers)
     if len(held_out) < 2:
         text = "no validation: fewer than two optimizers are left out (--optimizers names the rest)"
         print(text, file=sys.stderr)
         return
     chosen = {f"{made.method} ({name})": list(p.tasks) for name, p in made.parts.items()}
-    points = subsets.points(results, spanning, given.budget, given.scale, given.missing)
     for method in subsets.METHODS:
         if method != made.method:
             at = subsets.choose(points, given.k, method, given.seed)
