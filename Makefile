@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TEST := .venv-test/bin
 
-.PHONY: demo test test-cluster conformance lint format clean
+.PHONY: demo test test-soak conformance lint format clean
 
 demo: .venv/.installed
 	$(BIN)/carps-like run study=demo workers=2
@@ -12,9 +12,9 @@ demo: .venv/.installed
 test: .venv-test/.installed
 	$(TEST)/python -m pytest -n 2 --dist loadgroup
 
-# a real SLURM on this machine (as root, by apt), and minutes of killing
-test-cluster: .venv-test/.installed
-	$(TEST)/python -m pytest -m "cluster or soak"
+# 200 kills where `make test` has 25
+test-soak: .venv-test/.installed
+	$(TEST)/python -m pytest -m soak
 
 # every check of every variant, with statistics over 30 seeds, then the table: hours
 conformance: .venv-test/.installed
