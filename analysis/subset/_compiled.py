@@ -61,9 +61,9 @@ def compiled(function: F) -> F:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = _CACHE
     try:
-        jitted: F = numba.njit(
-            cache=True, no_cfunc_wrapper=True, nogil=True, error_model="numpy"
-        )(function)
+        jitted: F = numba.njit(cache=True, no_cfunc_wrapper=True, nogil=True, error_model="numpy")(
+            function
+        )
     finally:
         numba.config.CACHE_DIR = before
     return jitted
