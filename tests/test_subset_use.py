@@ -256,7 +256,7 @@ def test_mixed_model_verdicts_name_the_better_the_worse_and_the_undecided():
     rng = np.random.default_rng(3)
     task = rng.normal(0, 2, (30, 1))
     responses = pd.DataFrame(
-        task + [-2.0, 0.0, 0.0] + rng.normal(0, 0.3, (30, 3)),
+        task + np.array([-2.0, 0.0, 0.0]) + rng.normal(0, 0.3, (30, 3)),
         columns=["good", "same", "twin"],
         index=[f"t{i:02d}" for i in range(30)],
     )

@@ -61,9 +61,9 @@ def compiled(function: F) -> F:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = _CACHE
     try:
-        jitted: F = numba.njit(
-            cache=True, no_cfunc_wrapper=True, nogil=True, error_model="numpy"
-        )(function)
+        jitted: F = numba.njit(cache=True, no_cfunc_wrapper=True, nogil=True, error_model="numpy")(
+            function
+        )
     finally:
         numba.config.CACHE_DIR = before
     return jitted
@@ -72,7 +72,8 @@ def compiled(function: F) -> F:
 def helper(function: F) -> F:
     """``numba.njit`` for what only compiled functions call: no code to enter it from Python.
 
-    It becomes part of its callers, so it is not cached by itself.
+    Calling it from Python ends the process. It becomes part of its callers, so it is not cached by
+    itself; both save a good part of the compilation.
     """
     jitted: F = numba.njit(
         no_cpython_wrapper=True, no_cfunc_wrapper=True, nogil=True, error_model="numpy"

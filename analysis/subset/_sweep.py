@@ -122,9 +122,7 @@ def list_thresholds(side: int, tops: Ints, scratch: Scratch) -> None:
 
 
 @helper
-def sweep_side(
-    side: int, level: float, field: Field, scratch: Scratch
-) -> tuple[float, int]:
+def sweep_side(side: int, level: float, field: Field, scratch: Scratch) -> tuple[float, int]:
     """Largest score above ``level`` (else ``level``) and how many boxes improved on the last.
 
     ``scratch.ranks`` holds the subset, sorted by its last coordinate.
@@ -199,7 +197,9 @@ def sweep_side(
             if full:
                 total = np.int64(0)
                 for w in range(span):
-                    total += np.int64(popcount(within[last, w] & reference[last, rank + 1 - side, w]))
+                    total += np.int64(
+                        popcount(within[last, w] & reference[last, rank + 1 - side, w])
+                    )
                 score = float(total * k)
             else:
                 score = volume[last] * values[last, rank]
@@ -218,9 +218,7 @@ def sweep_side(
 
 
 @compiled
-def sweep(
-    rows: Ints, ranks: Ints, level: float, field: Field, scratch: Scratch
-) -> None:
+def sweep(rows: Ints, ranks: Ints, level: float, field: Field, scratch: Scratch) -> None:
     """The worst boxes of the subset ``rows`` (k,) of all points ``ranks`` (n, d).
 
     Fills ``found``, ``hits`` and ``trail`` of ``scratch``.

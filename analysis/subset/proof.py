@@ -227,12 +227,11 @@ class Proof:
         return True
 
     def _caps(self, level: float) -> Floats:
-        full = self._axes.field.full
-        caps = [
-            _exchange.cap_of(side, base, level, self._k, full)
-            for side, base in zip(self._side, self._base, strict=True)
-        ]
-        return np.array(caps, dtype=np.float64)
+        caps = _exchange.caps_of(
+            np.array(self._side, np.int64), np.array(self._base), level, self._k,
+            self._axes.field.full,
+        )  # fmt: skip
+        return caps.astype(np.float64)
 
     def _next_below(self) -> float:
         """The largest score that would be an improvement."""
