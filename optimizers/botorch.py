@@ -10,6 +10,7 @@ the best legal ones of a random sample. Constraint values get a GP each.
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -159,9 +160,9 @@ class _BoTorch(Optimizer):
             return None
         return [lambda z, i=i: z[..., n_objectives + i] for i in range(len(self._c[0]))]
 
+    @abstractmethod
     def _built(self) -> Any:
         """The acquisition function on a fitted model."""
-        raise NotImplementedError
 
     def tell(self, trial: Trial, result: Result) -> None:
         number, x = trial.tag

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import weakref
 from copy import deepcopy
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,6 +32,9 @@ _COMPONENTS = (
     "intensifier",
     "config_selector",
 )
+
+
+_NATIVE = Capabilities(conditions="native", forbidden="native", needs_trials=True)
 
 
 def smac_space(task: TaskDescription, priors: bool) -> Any:
@@ -56,7 +60,7 @@ def smac_space(task: TaskDescription, priors: bool) -> Any:
 class _Smac(Optimizer):
     """One facade. An option goes to the component whose ``get_...`` method takes it."""
 
-    capabilities = Capabilities(conditions="native", forbidden="native", needs_trials=True)
+    capabilities = _NATIVE
     requires = ("smac",)
     extra = "smac"
     facade: ClassVar[str]
@@ -148,22 +152,14 @@ class AlgorithmConfiguration(_Smac):
 class Random(_Smac):
     """SMAC's own random search."""
 
-    capabilities = Capabilities(
-        multi_objective=True,
-        conditions="native",
-        forbidden="native",
-        needs_trials=True,
-        learns=None,
-    )
+    capabilities = replace(_NATIVE, multi_objective=True, learns=None)
     facade = "RandomFacade"
 
 
 class _Budgets(_Smac):
     """Facades that choose the fidelity: SMAC calls it a budget."""
 
-    capabilities = Capabilities(
-        fidelity="needs", conditions="native", forbidden="native", needs_trials=True
-    )
+    capabilities = replace(_NATIVE, fidelity="needs")
 
     def __init__(self, task: TaskDescription, seed: int, **options: Any) -> None:
         assert task.fidelity is not None  # the capabilities say so
@@ -197,13 +193,7 @@ class MultiFidelity(_Budgets):
 class ParEgo(_Smac):
     """ParEGO (Knowles, 2006): random scalarisations of several objectives."""
 
-    capabilities = Capabilities(
-        multi_objective=True,
-        single_objective=False,
-        conditions="native",
-        forbidden="native",
-        needs_trials=True,
-    )
+    capabilities = replace(_NATIVE, multi_objective=True, single_objective=False)
     facade = "HyperparameterOptimizationFacade"
 
     def _more(self, scenario: Any) -> dict[str, Any]:
@@ -217,9 +207,7 @@ class PiBo(_Smac):
     decays as ``decay`` over the trial's number; a tenth of the trials, as SMAC advises.
     """
 
-    capabilities = Capabilities(
-        conditions="native", forbidden="native", needs_trials=True, priors="needs"
-    )
+    capabilities = replace(_NATIVE, priors="needs")
     facade = "HyperparameterOptimizationFacade"
 
     def __init__(
