@@ -29,6 +29,7 @@ from carps_like.analysis.plots import subset as plots
 
 ROOT = Path(__file__).parents[1]
 DOCS, PAGE = ROOT / "docs" / "subsets", ROOT / "docs" / "subsets.md"
+FILES = ROOT / "configs" / "subset"
 START, END = "<!-- checks: scripts/representative_subsets.py -->", "<!-- end of checks -->"
 TYPES = {
     "bb": (10.0, 25.0, 50.0),
@@ -81,7 +82,8 @@ def choose(kind: str) -> None:
         frame, K, PARTS, spanning, budgets[-1], evaluations=EVALUATIONS, time_limit=None,
         missing="drop",
     )  # fmt: skip
-    subset.save(made, ROOT / "configs" / "subset" / f"{kind}.yaml")
+    FILES.mkdir(exist_ok=True)
+    subset.save(made, FILES / f"{kind}.yaml")
     points = subset.points(frame, spanning, budgets[-1], missing="drop")
     tables = {b: subset.values(frame, optimizers, b, missing="drop") for b in budgets}
     tables = {b: t.reindex(points.index).dropna() for b, t in tables.items()}

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -196,8 +196,8 @@ class YahpoTask(Task):
                 (name, codes | {None: codes[str(fixed[name])] if name in fixed else 0})
             )
         self._numbers = [(name, fixed.get(name, 0.0)) for name in meta["continuous"]]
-        self._put_cat = Struct(f"{self._cat.size}i").pack_into
-        self._put_cont = Struct(f"{self._cont.size}f").pack_into
+        self._put_cat: Callable[..., None] = Struct(f"{self._cat.size}i").pack_into
+        self._put_cont: Callable[..., None] = Struct(f"{self._cont.size}f").pack_into
         self._fidelity = meta["continuous"].index(meta["fidelity"])
         self._full = scenario.fidelity.upper
         self._wanted = [(o.name, meta["outputs"].index(o.name)) for o in description.objectives]

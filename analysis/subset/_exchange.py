@@ -62,7 +62,7 @@ def cap_of(side: int, base: float, level: float, k: int, full: int) -> int:
     cap = np.floor((base + level) / unit)
     if side != CLOSED:
         cap = k - max(np.ceil((base - level) / unit), 0.0)
-    return np.int64(cap)
+    return int(cap)
 
 
 @compiled

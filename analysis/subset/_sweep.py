@@ -39,7 +39,7 @@ class Scratch(NamedTuple):
     faces: Words  # (d, d) points on the face of each earlier axis
     within: Words  # (d, reference words) the same of the full set
     volume: Floats  # (d,)
-    index: Ints  # (d,) thresholds of the corner
+    place: Ints  # (d,) thresholds of the corner
     # for closed and for open boxes, the result: largest score above the level (else the level),
     # how many boxes improved on the one before, and a ring of their corner ranks
     found: Floats  # (2,)
@@ -66,7 +66,7 @@ def make_scratch(k: int, field: Field) -> Scratch:
         faces=np.zeros((d, d), np.uint64),
         within=np.full((d, field.reference.shape[2]), EVERY),
         volume=np.ones(d),
-        index=np.zeros(d, np.int64),
+        place=np.zeros(d, np.int64),
         found=np.zeros(2),
         hits=np.zeros(2, np.int64),
         trail=np.zeros((2, TRAIL, d), np.int64),
@@ -130,7 +130,7 @@ def sweep_side(side: int, level: float, field: Field, scratch: Scratch) -> tuple
     values, reference, full = field.values, field.reference, field.full
     grid, sizes, inside, at = scratch.grid, scratch.sizes, scratch.inside, scratch.at
     words, faces, within = scratch.words, scratch.faces, scratch.within
-    volume, index, ranks, trail = scratch.volume, scratch.index, scratch.ranks, scratch.trail
+    volume, index, ranks, trail = scratch.volume, scratch.place, scratch.ranks, scratch.trail
     k, d = ranks.shape
     last = d - 1
     span = within.shape[1]

@@ -134,7 +134,8 @@ class BoxSearch:
     @property
     def corner(self) -> Ints:
         """Corner ranks (d,) of the worst box found."""
-        return self._trail[(self._hits - 1) % len(self._trail)]
+        corner: Ints = self._trail[(self._hits - 1) % len(self._trail)]
+        return corner
 
     def violated(self, level: float) -> Ints:
         """Corner ranks (m, d) of boxes that score above ``level``, the worst among them."""

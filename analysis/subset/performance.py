@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -91,10 +91,10 @@ def log_regret(
     """log10(max(regret, 1e-8)) of ``points``, before its columns are scaled: columns compare."""
     table = values(results, optimizers, budget, missing)
     found = _incumbents(results)
-    extremes = pd.Series(found.best).groupby(found.runs["task"].to_numpy()[found.run])
-    extremes = extremes.agg(["min", "max"]).loc[table.index]
-    span = (extremes["max"] - extremes["min"]).to_numpy()
-    regret = table.sub(extremes["min"], axis=0).div(np.where(span > 0, span, 1.0), axis=0)
+    by_task = pd.Series(found.best).groupby(found.runs["task"].to_numpy()[found.run])
+    least, most = by_task.min().loc[table.index], by_task.max().loc[table.index]
+    span = (most - least).to_numpy()
+    regret = table.sub(least, axis=0).div(np.where(span > 0, span, 1.0), axis=0)
     return regret.clip(lower=LEAST_REGRET).apply(np.log10)
 
 
@@ -132,14 +132,15 @@ class _Frames:
         keys = ["optimizer", "task", "seed"]
         by_run = frame.groupby(keys, observed=True, sort=False)
         trials = frame.assign(run_id=by_run.ngroup().astype(str))
-        defaults = {"status": "ok", "trial": by_run.cumcount(), "end": 0.0}
+        defaults: dict[str, Any] = {"status": "ok", "trial": by_run.cumcount(), "end": 0.0}
         defaults["budget_used"] = by_run.cumcount() + 1.0
         trials = trials.assign(**{k: v for k, v in defaults.items() if k not in frame})
         runs = trials.drop_duplicates("run_id")[["run_id", *keys]].assign(status="ok")
-        names = ("value",)
+        names: tuple[str, ...] = ("value",)
         if "objectives" in frame:
             names = tuple(f"objective {i}" for i in range(len(frame["objectives"].iloc[0])))
-        return _Frames(runs.assign(objectives=[names] * len(runs)), trials)
+        runs["objectives"] = pd.Series([names] * len(runs), index=runs.index, dtype=object)
+        return _Frames(runs, trials)
 
 
 def _at(found: Incumbents, budget: float | None) -> np.ndarray:
