@@ -29,6 +29,8 @@ from carps_like.errors import BadValue
 
 # corners of the full grid that are looked at in one separation (both sides)
 GRID_LIMIT = 1e9
+# low levels are refuted by few rows: a bound is there early, and its rows serve the next level
+FIRST_STRIDE = 1 / 8
 ROWS_AT_ONCE = 60
 LEAST_EXCESS = 1e-6
 
@@ -81,6 +83,7 @@ class Proof:
             self._bound = float(round(self._bound))
         self._optimal, self._reach = False, self._best
         self._bounds: list[tuple[float, float]] = [(0.0, found.lower_bound)]
+        self._stride = FIRST_STRIDE
         n = len(axes.ranks)
         self._most = np.ones(n)  # 1 for points that may be chosen
         self._most[list(banned)] = 0.0
@@ -108,7 +111,7 @@ class Proof:
         while not self._optimal and self._left(share) > 0:
             if reach - self._bound < max(step, RESOLUTION, 0.0 if step else 1e-4 * self._best):
                 return
-            middle = (self._bound + reach - step) / 2
+            middle = self._bound + self._stride * (reach - step - self._bound)
             middle = float(math.floor(middle)) if step else middle
             verdict = self._infeasible(middle, share)
             if verdict is None:
@@ -116,6 +119,7 @@ class Proof:
             if verdict:
                 self._bound = middle + step
                 self._bounds.append((self._spent(), self._bound / self._unit))
+                self._stride = min(2 * self._stride, 0.5)
             else:
                 self._reach = reach = middle
 
