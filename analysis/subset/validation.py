@@ -21,8 +21,11 @@ def mean_ranks(values: pd.DataFrame, tasks: Sequence[str] | None = None) -> pd.S
 
 
 def agreement(full: pd.Series, subset: pd.Series) -> dict[str, float]:
-    """Kendall's tau-b and Spearman's rho of two rankings of the same optimizers; NaN below 2."""
-    if len(full) < 2:
+    """Kendall's tau-b and Spearman's rho of two rankings of the same optimizers.
+
+    NaN for fewer than two optimizers, and where all of them are tied on either side.
+    """
+    if min(full.nunique(), subset.nunique()) < 2:
         return {"kendall": np.nan, "spearman": np.nan}
     return {
         "kendall": float(stats.kendalltau(full, subset).statistic),
