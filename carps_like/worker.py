@@ -25,6 +25,7 @@ from carps_like.engine import Aborted, ReplayMismatch, Run, numbered
 from carps_like.errors import BadResults, CarpsLikeError, Unsupported
 from carps_like.heartbeat import Watch
 from carps_like.interface import Optimizer, Task, described
+from carps_like.library_log import LibraryLog
 from carps_like.limits import tell_begin, tell_end
 from carps_like.live import Live
 from carps_like.log import AttemptLog, DiskFull, process_start
@@ -106,6 +107,7 @@ class Worker:
         self.index = Index(job.folder, skip)
         self._look()
         self.log = AttemptLog(job.folder / "logs", attempt, job.generation)
+        self.library_log = LibraryLog(self.log.path.with_suffix(".txt"))
         self._spared = own_children()
 
     def _is_peer(self, attempt: Mapping[str, Any]) -> bool:
@@ -204,6 +206,7 @@ class Worker:
     def run(self, assigned: Assigned) -> None:
         """Execute one run and log how it ended."""
         spec = assigned.spec
+        self.library_log.run = assigned.run_id
         previous = self.index.longest(assigned.run_id, assigned.round)
         lines = list(numbered(trial_lines(previous))) if previous is not None else []
         names: Sequence[str] = list(previous.header.get("names") or []) if previous else []

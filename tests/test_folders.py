@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from clusters import digests, own_tasks
+from command import carps_like as carps_like_command
 from command import environment
 
 import carps_like
@@ -51,6 +52,43 @@ def status(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
     main(["status", *argv, "--json"])
     data: dict[str, Any] = json.loads(capsys.readouterr().out)
     return data
+
+
+CHATTY = """
+import logging, warnings
+from ConfigSpace import ConfigurationSpace, Float
+from carps_like import Task, describe
+
+class Chatty(Task):
+    def __init__(self):
+        space = ConfigurationSpace()
+        space.add(Float("x", (0, 1)))
+        self.description = describe("own-chatty", space)
+
+    def compute(self, config, fidelity, seed, state):
+        warnings.warn("this library is being renamed")
+        logging.getLogger("a.library").warning("no low-cost point given")
+        return {"value": config["x"]}
+"""
+
+
+def test_what_libraries_log_and_warn_stands_beside_the_log_and_not_on_the_terminal(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "chatty.py").write_text(CHATTY)
+    own = tmp_path / "own" / "task"
+    own.mkdir(parents=True)
+    (own / "chatty.yaml").write_text("name: own-chatty\n_target_: chatty.Chatty\n")
+    words = ["run", "--config-dir", "own", "optimizer=random", "task=chatty", "budget.trials=2"]
+    done = carps_like_command(*words, "results=r", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "renamed" not in done.stderr and "low-cost" not in done.stderr
+    [log] = (tmp_path / "r" / "logs").glob("*.txt")
+    run_id = carps_like.load(tmp_path / "r").runs["run_id"].iloc[0]
+    lines = log.read_text().splitlines()
+    assert sum("no low-cost point given" in line for line in lines) == 2
+    assert any("renamed" in line for line in lines)
+    assert all(run_id in line for line in lines if "low-cost" in line)
 
 
 def test_status_counts_what_is_planned_and_not_begun(
