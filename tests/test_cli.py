@@ -302,6 +302,8 @@ def test_filters_of_the_task_listing_hold(command: Command) -> None:
     assert {r["dimension"] for r in rows} == {3, 5}
     rows = _listed(command("tasks", "--where", "n_conditions > 0 and n_objectives == 1", "--json"))
     assert rows and all(r["n_conditions"] > 0 for r in rows)
+    rows = _listed(command("tasks", "@momf-dev", "--json"))
+    assert len(rows) == 20 and {r["type"] for r in rows} == {"momf"}
     table = command("tasks", "bbob-d02-f01-*").stdout.splitlines()
     assert table[0].split() == ["name", "type", "dim", "objectives", "fidelity", "ready"]
     assert len(table) == 16 and table[1].startswith("bbob-d02-f01-i01")

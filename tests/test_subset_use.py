@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import frames
 import matplotlib.pyplot as plt
@@ -15,7 +16,9 @@ import pytest
 from carps_like.analysis import subset
 from carps_like.analysis.plots import subset as plots
 from carps_like.errors import BadValue, MissingData, UnknownName
+from carps_like.registry import describe_task
 
+ROOT = Path(__file__).parents[1]
 NAMES = [f"opt{i:02d}" for i in range(15)]
 
 
@@ -304,3 +307,20 @@ def test_pictures_show_the_subset_the_bound_and_the_methods():
     survived = pd.DataFrame({"k": [5, 10], "share": [0.8, 0.9], "lowest": [0.7, 0.8]})
     assert len(plots.surviving(survived).axes[0].lines) == 2
     plt.close("all")
+
+
+@pytest.mark.parametrize("kind", ["bb", "mf", "mo", "momf"])
+def test_the_subsets_that_ship_are_disjoint_tasks_of_their_type_with_their_facts(kind):
+    dev, test = (subset.load_subset(f"{kind}-{part}") for part in ("dev", "test"))
+    assert len(dev) == len(test) == len(set(dev) - set(test)) == 20
+    assert {describe_task(name).type for name in (*dev, *test)} == {kind}
+    table = pd.read_parquet(ROOT / "docs" / "subsets" / f"{kind}.parquet")
+    made = subset.load(ROOT / "configs" / "subset" / f"{kind}.yaml")
+    spanning = set(made.optimizers)
+    assert len(spanning) == 3 and table["optimizer"].nunique() - len(spanning) >= 12
+    assert made.n_tasks == table["task"].nunique()
+    frame = table.astype({"optimizer": str, "task": str})
+    points = subset.points(frame, made.optimizers, made.budget, missing="drop")
+    for part in made.parts.values():
+        value = subset.star_discrepancy(points.loc[list(part.tasks)], points.to_numpy()).value
+        assert value == pytest.approx(part.value, abs=1e-12)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import fnmatch
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import CodeType
 from typing import Any
 
@@ -32,7 +33,11 @@ def parser(verb: str, about: str) -> argparse.ArgumentParser:
 def tasks(argv: Sequence[str]) -> int:
     """``carps-like tasks``."""
     args = parser("tasks", "List tasks; every one is ready to run unless its line says otherwise.")
-    args.add_argument("pattern", nargs="?", help="a name, or a glob such as 'bbob-d02-*'")
+    args.add_argument(
+        "pattern",
+        nargs="?",
+        help="a name, a glob such as 'bbob-d02-*', or a subset such as @bb-dev",
+    )
     args.add_argument("--type", choices=TYPES)
     args.add_argument("--collection")
     args.add_argument("--max-dim", type=int)
@@ -76,6 +81,17 @@ def _task_line(row: Mapping[str, Any]) -> tuple[str, ...]:
     return row["name"], row["type"], dims, objectives, row["fidelity"], ready
 
 
+def _named(pattern: str | None) -> Callable[[str], bool]:
+    """Whether a task is among those that ``pattern`` names."""
+    if pattern is None:
+        return lambda name: True
+    if pattern.startswith("@"):
+        from carps_like.study import subset_names
+
+        return frozenset(subset_names(pattern[1:])).__contains__
+    return lambda name: fnmatch.fnmatchcase(name, pattern)
+
+
 def select(
     *,
     pattern: str | None = None,
@@ -87,21 +103,22 @@ def select(
 ) -> list[dict[str, Any]]:
     """Rows of the tasks that pass every given filter, in the order of the listing.
 
+    ``pattern``: a name, a glob, or a subset (``@bb-dev``, ``@./mine.yaml``).
+
     Raises:
-        UnknownName: an unknown collection, or a column of ``where`` that does not exist.
+        UnknownName: an unknown collection or subset, or a column of ``where`` that does not exist.
         BadValue: ``where`` is not an expression.
     """
-    import fnmatch
-
     known = collections()
     if collection is not None and collection not in known:
         raise UnknownName("collection", collection, known, f"there are {', '.join(known)}")
     chosen = [known[collection]] if collection is not None else list(known.values())
     test = condition(where) if where else None
+    named = _named(pattern)
     rows = []
     for family in chosen:
         for name in family.names():
-            if pattern is not None and not fnmatch.fnmatchcase(name, pattern):
+            if not named(name):
                 continue
             description = family.describe(name)
             row = description.row()
@@ -207,7 +224,6 @@ def optimizers(argv: Sequence[str]) -> int:
     args.add_argument("--type", choices=TYPES, help="only those that make use of such tasks")
     args.add_argument("--ready", action="store_true", help="only those that run here now")
     given = args.parse_intermixed_args(argv)
-    import fnmatch
 
     rows = [_optimizer(name) for name in variants()]
     if given.pattern:
