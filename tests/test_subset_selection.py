@@ -5,7 +5,9 @@ from __future__ import annotations
 import _thread
 import itertools
 import json
+import signal
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -116,10 +118,13 @@ def test_more_evaluations_are_never_worse_and_beat_a_random_subset():
 def test_ctrl_c_gives_the_best_so_far():
     points = load("uniform-150-4")
     select(points, 15, "uniform", evaluations=10, time_limit=None)  # compiled before the clock
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     timer = threading.Timer(1.0, _thread.interrupt_main)
     timer.start()
-    found = select(points, 15, "uniform", time_limit=None)
+    began = time.process_time()
+    found = select(points, 15, "uniform", time_limit=60.0)
     timer.join()
+    assert time.process_time() - began < 55  # ended by the signal and not by the limit
     assert len(found.indices) == 15 and found.evaluations > 0
     assert found.value < 0.5
 
