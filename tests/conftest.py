@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command import carps_like
+
+# what a user has built at home is neither used nor touched
+os.environ.setdefault("CARPS_LIKE_ENVS", str(Path(sys.prefix) / "optimizer-environments"))
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
