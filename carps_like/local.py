@@ -269,6 +269,7 @@ class LocalExecutor:
         if slot.warden is not None:
             slot.warden.end()
             slot.warden.close()
+            slot.warden = None
         end_marked(slot.attempts[0])  # what the worker has left running
 
 

@@ -14,12 +14,14 @@ from carps_like.commands.submit import execute
 from carps_like.compose import Composer
 from carps_like.errors import BadRequest, BadResults, UnknownName
 from carps_like.plan import NEW, Plan, PlannedRun
-from carps_like.session import use_data
+from carps_like.session import own_targets, use_data
 from carps_like.spec import Limits, Spec
 from carps_like.store import Execution, Index, check_results
 from carps_like.trial import Status
 
-RETRIABLE = (Status.FAILED, Status.TIMEOUT, Status.OUT_OF_MEMORY, Status.CRASHED)
+RETRIABLE = tuple(
+    s.value for s in (Status.FAILED, Status.TIMEOUT, Status.OUT_OF_MEMORY, Status.CRASHED)
+)
 _KEYS = ("executor", "limits", "workers", "data")
 
 
@@ -43,6 +45,9 @@ def main(argv: Sequence[str]) -> int:
         help="a class of your own that the runs name as _target_; stored names import nothing",
     )
     parser.add_argument(
+        "--config-dir", type=Path, metavar="FOLDER", help="as for run: where your modules lie"
+    )
+    parser.add_argument(
         "overrides", nargs="*", help="workers=4, limits.trial_seconds=60, executor=slurm, ..."
     )
     given = parser.parse_intermixed_args(argv)
@@ -54,8 +59,21 @@ def main(argv: Sequence[str]) -> int:
     if not plan.runs:
         print(f"{given.results} has no runs with status {', '.join(sorted(wanted))}")
         return OK
-    request = Asked(plan, given.results, config, [str(Path.cwd())], given.trust)
-    return execute(request)
+    _check_trusted(plan, given.trust)
+    paths = [str(Path.cwd())]
+    if given.config_dir is not None:
+        paths.append(str(given.config_dir.expanduser().resolve()))
+    return execute(Asked(plan, given.results, config, paths, given.trust))
+
+
+def _check_trusted(plan: Plan, trusted: Collection[str]) -> None:
+    """Raise :class:`BadRequest` for what workers would refuse to import."""
+    for name in own_targets(plan):
+        if name not in trusted:
+            raise BadRequest(
+                f"the runs use {name!r}, which is not part of carps-like; "
+                f"if it is yours, add --trust {name}"
+            )
 
 
 def _statuses(text: str) -> set[str]:

@@ -169,6 +169,7 @@ def _tell(outcome: Outcome, folder: Path, seconds: float) -> int:
         text = "nothing left to do"
     if outcome.failed:
         text += f"; {len(outcome.failed)} failed: carps-like status {folder} --failed"
+        text += "" if outcome.started else f"; again: carps-like retry {folder}"
     if outcome.unfinished:
         text += f"; {outcome.unfinished} not finished: the same command continues them"
     print(text, file=sys.stderr)
