@@ -138,11 +138,11 @@ class Elimination:
             h2, k2, more = _invert(self._covariance(covariances, self.second), a22)
             log_det += more
             kb = k2 @ b2
-            m = m - np.tensordot(b2, kb, ((0, 1), (0, 1)))
+            m = m - _stacked(b2, kb)
             if b.a33.size:
                 kr = k2 @ r23
-                a33 = a33 - np.tensordot(r23, kr, ((0, 1), (0, 1)))
-                b3 = b3 - np.tensordot(r23, kb, ((0, 1), (0, 1)))
+                a33 = a33 - _stacked(r23, kr)
+                b3 = b3 - _stacked(r23, kb)
         k3 = np.zeros((0, 0))
         if b.a33.size:
             k3, more = self._invert_crossed(covariances, a33)
@@ -385,6 +385,11 @@ def _times_root(
             result[start:stop] = (factor @ cut).reshape(part.shape)
         start = stop
     return result
+
+
+def _stacked(left: Floats, right: Floats) -> Floats:
+    """Sum over a batch of ``left' right``: (c, s, q), (c, s, p) -> (q, p)."""
+    return np.asarray(left.reshape(-1, left.shape[2]).T @ right.reshape(-1, right.shape[2]))
 
 
 def _sandwich(r: Floats, k: Floats) -> Floats:

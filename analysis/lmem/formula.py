@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from formulaic import Formula
 from formulaic.errors import FormulaicError
@@ -84,6 +85,7 @@ def parse(formula: str) -> MixedFormula:
     return MixedFormula(formula, response.strip(), text, tuple(random))
 
 
+@lru_cache(maxsize=256)
 def terms(right: str) -> Formula:
     """The terms of a right-hand side; formulaic's syntax errors become one line."""
     try:
@@ -124,6 +126,7 @@ def _names_in(expression: str) -> set[str]:
     return names
 
 
+@lru_cache(maxsize=256)
 def is_elementwise(right: str) -> bool:
     """Whether every row's columns depend on that row alone, so equal rows may be collapsed."""
     calls = re.findall(r"([A-Za-z_][\w.]*)\s*\(", re.sub(r"`[^`]*`", "x", right))

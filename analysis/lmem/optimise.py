@@ -21,6 +21,7 @@ from carps_like.analysis.lmem.profile import Profile, triangular_root
 GAIN = 1e-8  # a smaller drop in deviance is no reason to go on
 ZERO = 1e-9  # a variance that costs no more than this in deviance is set to zero
 MANY = 8  # parameters from which a quasi-Newton method goes first
+NEAR = 1e-4  # Newton decrement below which the last Hessian serves while steps shrink tenfold
 STALL = 12  # steps without progress beyond rounding after which descent ends
 EXPENSIVE = 400  # crossed columns from which the scan is kept short
 
@@ -69,12 +70,16 @@ def _is_expensive(profile: Profile) -> bool:
 
 
 def _scan(profile: Profile, grid: Floats) -> Floats:
-    """Coordinate-wise scan of the terms' scales, from a common scale."""
+    """The best common scale of all terms, then that of each vector term by itself.
+
+    Scalar terms are scanned one by one when descent has ended, in :func:`_escape`.
+    """
     scales = np.ones(len(profile.sizes))
-    if len(scales) > 1:
-        common = [(profile.value(_diagonal(profile, scales * t)), t) for t in grid]
-        scales *= min(common)[1]
-    for i in range(len(scales)):
+    common = [(profile.value(_diagonal(profile, scales * t)), t) for t in grid]
+    scales *= min(common)[1]
+    for i, size in enumerate(profile.sizes):
+        if size == 1 or len(scales) == 1:
+            continue
         tried = []
         for t in grid:
             scales[i] = t
@@ -138,11 +143,18 @@ def _newton(
     close = max(1e-8, 3 * noise)
     history: list[float] = []
     value, gradient = value_and_gradient(x)
+    hessian, decrement = np.zeros((0, 0)), np.inf
     for _ in range(100):
         scale = np.maximum(np.abs(x), tiny)
-        hessian = _hessian(value_and_gradient, x, gradient, 1e-5 * scale)
+        before, again = decrement, decrement > NEAR
+        if again:
+            hessian = _hessian(value_and_gradient, x, gradient, 1e-5 * scale)
         step = -_solve(hessian, gradient, scale)
         decrement = -float(gradient @ step)
+        if not again and decrement > 0.1 * before:
+            hessian = _hessian(value_and_gradient, x, gradient, 1e-5 * scale)
+            step = -_solve(hessian, gradient, scale)
+            decrement = -float(gradient @ step)
         length = float(np.max(np.abs(step) / np.maximum(np.abs(x), 30 * tiny)))
         t = min(1.0, 1.5 / length) if length > 0 else 1.0
         for _ in range(40):
