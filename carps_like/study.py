@@ -32,6 +32,7 @@ from carps_like.errors import BadRequest, BadValue, UnknownName
 SECTIONS = ("budget", "simulate", "limits", "executor")
 FIELDS = ("name", "optimizers", "tasks", "where", "seeds", "on_failure", "workers", *SECTIONS)
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$")
+_GLOB = re.compile(r"glob\((?P<pattern>[^()]+)\)")
 FILTERS = ("pattern", "type", "collection", "max_dim", "min_dim", "where")
 
 
@@ -53,6 +54,9 @@ def read_study(path: Path) -> Mapping[str, Any]:
     """
     try:
         data = yaml.load(path.expanduser().read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        beside = [p.name for p in path.expanduser().parent.glob("*.y*ml")]
+        raise UnknownName("study file", path.name, beside, f"{path} is not there") from None
     except OSError as error:
         raise BadRequest(f"cannot read the study {str(path)!r}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -120,10 +124,11 @@ def _entry(
         return
     if not isinstance(entry, str):
         raise BadValue(f"study {title!r}: {entry!r} in its {group}s is not a name")
+    glob = _GLOB.fullmatch(entry)  # as on the command line
     if entry.startswith("@") and group == "task":
         yield from subset_names(entry[1:])
-    elif any(c in entry for c in "*?["):
-        yield from fnmatch.filter(options(), entry)
+    elif glob or any(c in entry for c in "*?["):
+        yield from fnmatch.filter(options(), glob["pattern"] if glob else entry)
     else:
         yield entry
 

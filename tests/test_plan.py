@@ -139,6 +139,18 @@ def test_a_wrong_study_file_is_one_clear_line(
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_study_file_that_is_not_there_names_the_nearest_one(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("optimizers: [random]")
+    with pytest.raises(UnknownName, match="did you mean 'mine.yaml'"):
+        read_study(tmp_path / "mien.yaml")
+
+
+def test_a_glob_may_be_written_as_on_the_command_line() -> None:
+    study = check_study({"optimizers": ["glob(r*)"], "tasks": ["glob(b-[12])", "b-?"]}, "x")
+    assert study_names(study, "optimizer", lambda: ["random", "sobol"]) == ["random"]
+    assert study_names(study, "task", lambda: ["b-3", "b-1", "c"]) == ["b-1", "b-3"]
+
+
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
