@@ -141,7 +141,7 @@ def test_a_wrong_study_file_is_one_clear_line(
 
 def test_a_study_file_that_is_not_there_names_the_nearest_one(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("optimizers: [random]")
-    with pytest.raises(UnknownName, match="did you mean 'mine.yaml'"):
+    with pytest.raises(UnknownName, match=r"did you mean 'mine\.yaml'"):
         read_study(tmp_path / "mien.yaml")
 
 
