@@ -15,27 +15,30 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from carps_like.analysis.subset._boxes import CLOSED, Field, Floats, Ints, measure
+from carps_like.analysis.subset._boxes import CLOSED, Field, Floats, Ints, Words, measure
 from carps_like.analysis.subset._compiled import compiled, helper
+from carps_like.analysis.subset._lanes import BLOCK, Shorts, add_where, lowest, where_above
 from carps_like.analysis.subset._random import Stream, below
 
-Bytes = NDArray[np.uint8]
-Shorts = NDArray[np.int16]
 # weights are halved every so many steps, so that old difficulties fade, and before their sum
 # could leave 16 bits
 FADE_STEPS = 1000
 MOST_WEIGHT = 30_000
+# ``over`` of unused rows, and the score that a free point starts from
+UNUSED = -16_384
+FREE = -32_768
+# ``until`` of points that may never be chosen
+NEVER = 1 << 60
 # counters in State.tally
 ROWS, STEPS, VIOLATED, WEIGHT = 0, 1, 2, 3
 
 
 class Pool(NamedTuple):
-    """Known boxes; the first ``tally[ROWS]`` entries are in use."""
+    """Known boxes; the first ``tally[ROWS]`` entries are in use. Capacity is whole blocks."""
 
-    member: Shorts  # (capacity, n): 1 if the point counts against the cap
-    column: Shorts  # (n, capacity): the same, transposed
+    member: Words  # (capacity, blocks of points): bit set if the point counts against the cap
+    column: Words  # (n, blocks of rows): the same, transposed
     side: Ints  # (capacity,)
     base: Floats  # (capacity,) score of the target's mass in the box
     over: Shorts  # (capacity,) chosen members minus the cap at the current level
@@ -45,12 +48,12 @@ class Pool(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where the search stands; everything that a step reads or writes."""
+    """Where the search stands; everything that a step reads or writes. Points fill whole blocks."""
 
-    chosen: Bytes  # (n,) 1 if in the subset
-    since: Ints  # (n,) step of the last change
-    until: Ints  # (n,) step before which the point may not change back
-    score: Shorts  # (n,) memory: weight of the violated, or of the full, rows with the point
+    chosen: Words  # (blocks of points,) bit set if in the subset
+    since: Ints  # (points,) step of the last change
+    until: Ints  # (points,) step before which the point may not change back
+    score: Shorts  # (points,) memory: weight of the violated, or of the full, rows with the point
     tally: Ints  # (4,) counters
     stream: Stream
 
@@ -111,19 +114,23 @@ def add_boxes(
     ``ranks``: (n, d) of all points. The rows that are violated at ``level`` are listed.
     """
     n, d = ranks.shape
-    chosen, tally = state.chosen, state.tally
+    one, tally = np.uint64(1), state.tally
     for at in range(len(corners)):
         corner, b = corners[at], tally[ROWS]
         base = lift(side, corner, level, field, k, state.stream)
         over = -cap_of(side, base, level, k, field.full)
+        pool.member[b] = 0
+        bit = one << np.uint64(b % BLOCK)
         for i in range(n):
             inside = True
             for j in range(d):
                 inside = inside and ranks[i, j] < corner[j] + 1 - side
-            counts = 1 if inside == (side == CLOSED) else 0
-            pool.member[b, i] = counts
-            pool.column[i, b] = counts
-            over += counts * chosen[i]
+            if inside == (side == CLOSED):
+                here = one << np.uint64(i % BLOCK)
+                pool.member[b, i // BLOCK] |= here
+                pool.column[i, b // BLOCK] |= bit
+                if state.chosen[i // BLOCK] & here:
+                    over += 1
         pool.side[b], pool.base[b] = side, base
         pool.over[b], pool.weight[b] = over, 1
         pool.seen[b] = tally[STEPS]
@@ -135,57 +142,46 @@ def add_boxes(
 
 
 @helper
-def flip(i: int, rows: int, chosen: Bytes, column: Shorts, over: Shorts) -> None:
-    """Put point ``i`` into the subset, or take it out."""
-    if chosen[i]:
-        for b in range(rows):
-            over[b] -= column[i, b]
-    else:
-        for b in range(rows):
-            over[b] += column[i, b]
-    chosen[i] = 1 - chosen[i]
+def flip(i: int, used: int, chosen: Words, column: Words, over: Shorts) -> None:
+    """Put point ``i`` into the subset, or take it out; ``used``: blocks of rows in use."""
+    bit = np.uint64(1) << np.uint64(i % BLOCK)
+    more = np.int16(-1) if chosen[i // BLOCK] & bit else np.int16(1)
+    for g in range(used):
+        add_where(over, g * BLOCK, column[i, g], more)
+    chosen[i // BLOCK] ^= bit
 
 
 @helper
-def weigh(score: Shorts, size: int, listed: Ints, member: Shorts, weight: Shorts) -> None:
-    """``score``: for each point, the weight of its rows among the first ``size`` listed."""
-    score[:] = 0
-    four = size // 4 * 4  # at once: half the traffic
-    for at in range(0, four, 4):
-        a, b, c, e = listed[at], listed[at + 1], listed[at + 2], listed[at + 3]
-        u, v, w, x = weight[a], weight[b], weight[c], weight[e]
-        for i in range(len(score)):
-            score[i] += member[a, i] * u + member[b, i] * v + member[c, i] * w + member[e, i] * x
-    for at in range(four, size):
-        a = listed[at]
-        for i in range(len(score)):
-            score[i] += member[a, i] * weight[a]
-
-
-@helper
-def list_full(rows: int, over: Shorts, listed: Ints) -> int:
-    """List the rows that cannot take another member; returns how many."""
+def list_above(bound: int, used: int, over: Shorts, listed: Ints) -> int:
+    """List the rows with ``over`` above ``bound``, ascending; returns how many."""
     size = 0
-    for b in range(rows):
-        listed[size] = b
-        size += over[b] >= 0
+    for g in range(used):
+        word = where_above(over, g * BLOCK, bound)
+        while word:
+            listed[size] = g * BLOCK + lowest(word)
+            word &= word - np.uint64(1)
+            size += 1
     return size
 
 
 @helper
-def list_violated(
-    size: int, now: int, over: Shorts, listed: Ints, weight: Shorts, seen: Ints
-) -> int:
-    """Keep the violated ones of the first ``size`` listed rows and raise their weights."""
-    kept = 0
-    for at in range(size):
-        b = listed[at]
-        if over[b] > 0:
-            listed[kept] = b
-            weight[b] += 1
-            seen[b] = now
-            kept += 1
-    return kept
+def weigh(score: Shorts, size: int, listed: Ints, member: Words, weight: Shorts) -> None:
+    """Add to the ``score`` of each point the weight of its rows among the first ``size`` listed."""
+    span = member.shape[1]
+    four = size // 4 * 4  # at once: a quarter of the traffic
+    for at in range(0, four, 4):
+        a, b, c, e = listed[at], listed[at + 1], listed[at + 2], listed[at + 3]
+        u, v, w, x = weight[a], weight[b], weight[c], weight[e]
+        for g in range(span):
+            p, q, r, s = member[a, g], member[b, g], member[c, g], member[e, g]
+            add_where(score, g * BLOCK, p, u)
+            add_where(score, g * BLOCK, q, v)
+            add_where(score, g * BLOCK, r, w)
+            add_where(score, g * BLOCK, s, x)
+    for at in range(four, size):
+        a = listed[at]
+        for g in range(span):
+            add_where(score, g * BLOCK, member[a, g], weight[a])
 
 
 @helper
@@ -199,34 +195,54 @@ def fade(rows: int, weight: Shorts) -> int:
 
 
 @helper
-def leaver(row: Shorts, now: int, state: State) -> int:
+def leaver(row: Words, now: int, state: State) -> int:
     """The free member of ``row`` whose leaving helps most, unchanged longest if equal; or -1."""
-    chosen, until, since, score = state.chosen, state.until, state.since, state.score
+    until, since, score = state.until, state.since, state.score
     best = -1
-    for i in range(len(chosen)):
-        free = chosen[i] and row[i] > 0 and until[i] <= now
-        if free and (
-            best < 0
-            or score[i] > score[best]
-            or (score[i] == score[best] and since[i] < since[best])
-        ):
-            best = i
+    for g in range(len(row)):
+        word = row[g] & state.chosen[g]
+        while word:
+            i = g * BLOCK + lowest(word)
+            word &= word - np.uint64(1)
+            if until[i] <= now and (
+                best < 0
+                or score[i] > score[best]
+                or (score[i] == score[best] and since[i] < since[best])
+            ):
+                best = i
     return best
 
 
 @helper
-def comer(now: int, state: State) -> int:
+def open_scores(now: int, state: State) -> None:
+    """Start the scores of ``comer``: FREE for points that may come, 0 for others."""
+    until, score = state.until, state.score
+    for i in range(len(score)):
+        score[i] = 0 if until[i] > now else FREE
+    for g in range(len(state.chosen)):
+        word = state.chosen[g]
+        while word:
+            score[g * BLOCK + lowest(word)] = 0
+            word &= word - np.uint64(1)
+
+
+@helper
+def comer(state: State) -> int:
     """The free point outside whose coming hurts least, unchanged longest if equal; or -1."""
-    chosen, until, since, score = state.chosen, state.until, state.since, state.score
+    score, since = state.score, state.since
+    least = np.int16(-1)
+    for i in range(len(score)):
+        least = min(least, score[i])
+    if least == -1:
+        return -1
     best = -1
-    for i in range(len(chosen)):
-        free = chosen[i] == 0 and until[i] <= now
-        if free and (
-            best < 0
-            or score[i] < score[best]
-            or (score[i] == score[best] and since[i] < since[best])
-        ):
-            best = i
+    for g in range(len(score) // BLOCK):
+        word = ~where_above(score, g * BLOCK, least)
+        while word:
+            i = g * BLOCK + lowest(word)
+            word &= word - np.uint64(1)
+            if best < 0 or since[i] < since[best]:
+                best = i
     return best
 
 
@@ -241,24 +257,29 @@ def exchange(pool: Pool, state: State, tenure: int, last: int) -> None:
     member, column, over = pool.member, pool.column, pool.over
     weight, seen, listed = pool.weight, pool.seen, pool.listed
     rows, now, size, total = tally[ROWS], tally[STEPS], tally[VIOLATED], tally[WEIGHT]
+    used = (rows + BLOCK - 1) // BLOCK
     while size and now < last:
         now += 1
         row = listed[below(stream, size)]
+        score[:] = 0
         weigh(score, size, listed, member, weight)
         out = leaver(member[row], now, state)
         if out >= 0:
-            flip(out, rows, chosen, column, over)
-            size = list_full(rows, over, listed)
-            weigh(score, size, listed, member, weight)
+            flip(out, used, chosen, column, over)
             state.until[out] = now + tenure + below(stream, tenure)
-            came = comer(now, state)
+            open_scores(now, state)
+            weigh(score, list_above(-1, used, over, listed), listed, member, weight)
+            came = comer(state)
             if came < 0:
                 came = out
-            flip(came, rows, chosen, column, over)
+            flip(came, used, chosen, column, over)
             state.since[out] = now
             state.since[came] = now
             state.until[came] = now + 1 + below(stream, 3)
-        size = list_violated(size, now, over, listed, weight, seen)
+            size = list_above(0, used, over, listed)
+        for at in range(size):
+            weight[listed[at]] += 1
+            seen[listed[at]] = now
         total += size
         if now % FADE_STEPS == 0 or total > MOST_WEIGHT:
             total = fade(rows, weight)

@@ -10,16 +10,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from carps_like.analysis.subset import _exchange, _sweep
-from carps_like.analysis.subset._boxes import Ints
+from carps_like.analysis.subset import _exchange, _lanes, _sweep
+from carps_like.analysis.subset._boxes import Ints, pack
 from carps_like.analysis.subset.axes import Axes, Side, Target, as_points, build_axes
 from carps_like.analysis.subset.discrepancy import BoxSearch, Discrepancy, worst
 from carps_like.errors import BadValue
 
 # improvements of the uniform target below this are rounding, not progress
 RESOLUTION = 1e-9
-# boxes known at once; no power of two, whose columns would share cache lines
-POOL = 4160
+# boxes known at once, whole blocks
+POOL = 65 * _lanes.BLOCK
 TENURE = 3
 # exchanges between two looks at the clock and at Ctrl-C
 CHUNK = 500
@@ -144,7 +144,7 @@ class Search:
         self._scratch = _sweep.make_scratch(k, axes.field) if few else None
         self._free = np.setdiff1d(np.arange(n), [] if banned is None else banned)
         if banned is not None:
-            self._state.until[banned] = 1 << 60
+            self._state.until[banned] = _exchange.NEVER
         self._aim, self._patience = self.AIM, self.PATIENCE
         self._best: tuple[Ints, Discrepancy] | None = None
         self._history: list[tuple[float, int, float]] = []
@@ -194,6 +194,9 @@ class Search:
             history=tuple(self._history),
         )
 
+    def _chosen(self) -> Ints:
+        return np.flatnonzero(_lanes.members(self._state.chosen, len(self._axes.ranks)))
+
     @property
     def _steps(self) -> int:
         return int(self._state.tally[_exchange.STEPS])
@@ -220,7 +223,7 @@ class Search:
         if self._state.tally[_exchange.ROWS] + 2 * _sweep.TRAIL > POOL:
             self._forget()
             self._enter(level)
-        axes, rows = self._axes, np.flatnonzero(self._state.chosen)
+        axes, rows = self._axes, self._chosen()
         if self._scratch is not None:
             _sweep.sweep(rows, axes.ranks, level, axes.field, self._scratch)
             violated = [
@@ -251,7 +254,10 @@ class Search:
         order = np.sort(np.argsort(-pool.seen[:rows], kind="stable")[:kept])
         for part in (pool.member, pool.side, pool.base, pool.weight, pool.seen):
             part[:kept] = part[order]
-        pool.column[:, :kept] = pool.column[:, order]
+        held = np.zeros((len(pool.column), POOL), np.bool_)
+        held[:, :kept] = _lanes.members(pool.member[:kept], len(held)).T
+        pool.column[:] = pack(held)
+        pool.over[kept:] = _exchange.UNUSED
         self._state.tally[_exchange.ROWS] = kept
         self._state.tally[_exchange.WEIGHT] = pool.weight[:kept].sum()
 
@@ -261,14 +267,14 @@ class Search:
         caps = _exchange.caps_of(
             pool.side[:rows], pool.base[:rows], level, self._k, self._axes.field.full
         )
-        held = pool.column[np.flatnonzero(self._state.chosen), :rows].sum(axis=0, dtype=np.int16)
+        held = _lanes.members(pool.column[self._chosen()], rows).sum(axis=0, dtype=np.int16)
         pool.over[:rows] = held - caps
         violated = np.flatnonzero(pool.over[:rows] > 0)
         pool.listed[: len(violated)] = violated
         self._state.tally[_exchange.VIOLATED] = len(violated)
 
     def _record(self, spent: float) -> None:
-        indices = np.flatnonzero(self._state.chosen)
+        indices = self._chosen()
         found = evaluate(self._axes, indices)
         if self._best is None or found.value < self._best[1].value:
             self._best = indices, found
@@ -297,9 +303,10 @@ class Search:
             self._restart()
 
     def _restart(self) -> None:
-        self._state.chosen[:] = 0
-        self._state.chosen[self._rng.choice(self._free, self._k, replace=False)] = 1
-        free = self._state.until < (1 << 60)
+        chosen = np.zeros(len(self._state.since), np.bool_)
+        chosen[self._rng.choice(self._free, self._k, replace=False)] = True
+        self._state.chosen[:] = pack(chosen[None])[0]
+        free = self._state.until < _exchange.NEVER
         self._state.until[free] = 0
         self._pool.weight[:] = 1
         self._state.tally[_exchange.WEIGHT] = self._state.tally[_exchange.ROWS]
@@ -329,24 +336,25 @@ def evaluate(axes: Axes, indices: Ints) -> Discrepancy:
 
 def _pool(n: int) -> _exchange.Pool:
     return _exchange.Pool(
-        member=np.zeros((POOL, n), np.int16),
-        column=np.zeros((n, POOL), np.int16),
+        member=np.zeros((POOL, _lanes.blocks(n)), np.uint64),
+        column=np.zeros((n, POOL // _lanes.BLOCK), np.uint64),
         side=np.zeros(POOL, np.int64),
         base=np.zeros(POOL),
-        over=np.zeros(POOL, np.int16),
+        over=np.full(POOL, _exchange.UNUSED, np.int16),
         weight=np.ones(POOL, np.int16),
         seen=np.zeros(POOL, np.int64),
-        # one more than rows: the entry behind the last is written before it is known to count
-        listed=np.zeros(POOL + 1, np.int64),
+        listed=np.zeros(POOL, np.int64),
     )
 
 
 def _state(n: int, seed: int) -> _exchange.State:
+    blocks = _lanes.blocks(n)
+    points = blocks * _lanes.BLOCK
     return _exchange.State(
-        chosen=np.zeros(n, np.uint8),
-        since=np.zeros(n, np.int64),
-        until=np.zeros(n, np.int64),
-        score=np.zeros(n, np.int16),
+        chosen=np.zeros(blocks, np.uint64),
+        since=np.zeros(points, np.int64),
+        until=np.where(np.arange(points) < n, 0, _exchange.NEVER),
+        score=np.zeros(points, np.int16),
         tally=np.zeros(4, np.int64),
         stream=np.array([seed], np.uint64),
     )
