@@ -12,133 +12,31 @@ exactly, and the boxes that it violates join the pool.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from carps_like.analysis.subset._boxes import CLOSED, Field, Floats, Ints, Words, measure
+from carps_like.analysis.subset._boxes import Field, Ints, Words
 from carps_like.analysis.subset._compiled import compiled, helper
 from carps_like.analysis.subset._lanes import BLOCK, Shorts, add_where, lowest, where_above
-from carps_like.analysis.subset._random import Stream, below
+from carps_like.analysis.subset._pool import (
+    ROWS,
+    STEPS,
+    VIOLATED,
+    WEIGHT,
+    Pool,
+    State,
+    add_box,
+)
+from carps_like.analysis.subset._random import below
+from carps_like.analysis.subset._sweep import TRAIL, Scratch, sweep
 
 # weights are halved every so many steps, so that old difficulties fade, and before their sum
 # could leave 16 bits
 FADE_STEPS = 1000
 MOST_WEIGHT = 30_000
-# ``over`` of unused rows, and the score that a free point starts from
-UNUSED = -16_384
+# score that a point starts from which may come
 FREE = -32_768
-# ``until`` of points that may never be chosen
-NEVER = 1 << 60
-# counters in State.tally
-ROWS, STEPS, VIOLATED, WEIGHT = 0, 1, 2, 3
-
-
-class Pool(NamedTuple):
-    """Known boxes; the first ``tally[ROWS]`` entries are in use. Capacity is whole blocks."""
-
-    member: Words  # (capacity, blocks of points): bit set if the point counts against the cap
-    column: Words  # (n, blocks of rows): the same, transposed
-    side: Ints  # (capacity,)
-    base: Floats  # (capacity,) score of the target's mass in the box
-    over: Shorts  # (capacity,) chosen members minus the cap at the current level
-    weight: Shorts  # (capacity,) at least 1
-    seen: Ints  # (capacity,) step at which the row was last violated
-    listed: Ints  # (capacity,) the first tally[VIOLATED]: the rows with over > 0
-
-
-class State(NamedTuple):
-    """Where the search stands; everything that a step reads or writes. Points fill whole blocks."""
-
-    chosen: Words  # (blocks of points,) bit set if in the subset
-    since: Ints  # (points,) step of the last change
-    until: Ints  # (points,) step before which the point may not change back
-    score: Shorts  # (points,) memory: weight of the violated, or of the full, rows with the point
-    tally: Ints  # (4,) counters
-    stream: Stream
-
-
-@helper
-def cap_of(side: int, base: float, level: float, k: int, full: int) -> int:
-    """Largest number of member points that keeps the box's score at or below ``level``."""
-    unit = 1.0 / k if full == 0 else float(full)
-    cap = np.floor((base + level) / unit)
-    if side != CLOSED:
-        cap = k - max(np.ceil((base - level) / unit), 0.0)
-    return int(cap)
-
-
-@compiled
-def caps_of(side: Ints, base: Floats, level: float, k: int, full: int) -> Shorts:
-    """``cap_of`` for many rows."""
-    caps = np.zeros(len(side), np.int16)
-    for b in range(len(side)):
-        caps[b] = cap_of(side[b], base[b], level, k, full)
-    return caps
-
-
-@helper
-def lift(side: int, corner: Ints, level: float, field: Field, k: int, stream: Stream) -> float:
-    """Move ``corner`` (d,) in place, axis by axis at random, while the box's cap stays the same.
-
-    A larger closed box (a smaller open one) with the same cap is the stronger row. Returns the
-    score of its mass.
-    """
-    d = len(corner)
-    base = measure(side, corner, field, k)
-    cap = cap_of(side, base, level, k, field.full)
-    step = 1 if side == CLOSED else -1
-    blocked, most = 0, (1 << d) - 1
-    while blocked < most:
-        j = below(stream, d)
-        if (blocked >> j) & 1:
-            continue
-        corner[j] += step
-        if 0 <= corner[j] <= field.tops[j]:
-            moved = measure(side, corner, field, k)
-            if cap_of(side, moved, level, k, field.full) == cap:
-                base = moved
-                continue
-        corner[j] -= step
-        blocked |= 1 << j
-    return base
-
-
-@compiled
-def add_boxes(
-    side: int, corners: Ints, level: float, ranks: Ints, field: Field, k: int, pool: Pool,
-    state: State,
-) -> None:  # fmt: skip
-    """Append the boxes with ``corners`` ranks (m, d), lifted, to the pool; there must be room.
-
-    ``ranks``: (n, d) of all points. The rows that are violated at ``level`` are listed.
-    """
-    n, d = ranks.shape
-    one, tally = np.uint64(1), state.tally
-    for at in range(len(corners)):
-        corner, b = corners[at], tally[ROWS]
-        base = lift(side, corner, level, field, k, state.stream)
-        over = -cap_of(side, base, level, k, field.full)
-        pool.member[b] = 0
-        bit = one << np.uint64(b % BLOCK)
-        for i in range(n):
-            inside = True
-            for j in range(d):
-                inside = inside and ranks[i, j] < corner[j] + 1 - side
-            if inside == (side == CLOSED):
-                here = one << np.uint64(i % BLOCK)
-                pool.member[b, i // BLOCK] |= here
-                pool.column[i, b // BLOCK] |= bit
-                if state.chosen[i // BLOCK] & here:
-                    over += 1
-        pool.side[b], pool.base[b] = side, base
-        pool.over[b], pool.weight[b] = over, 1
-        pool.seen[b] = tally[STEPS]
-        if over > 0:
-            pool.listed[tally[VIOLATED]] = b
-            tally[VIOLATED] += 1
-        tally[ROWS] += 1
-        tally[WEIGHT] += 1
+# how ``advance`` ends
+STOPPED, REACHED, CROWDED = 0, 1, 2
 
 
 @helper
@@ -284,3 +182,37 @@ def exchange(pool: Pool, state: State, tenure: int, last: int) -> None:
         if now % FADE_STEPS == 0 or total > MOST_WEIGHT:
             total = fade(rows, weight)
     tally[STEPS], tally[VIOLATED], tally[WEIGHT] = now, size, total
+
+
+@compiled
+def advance(
+    pool: Pool, state: State, scratch: Scratch, tenure: int, last: int, level: float,
+    ranks: Ints, masks: Words, field: Field, k: int,
+) -> int:  # fmt: skip
+    """Exchange and test exactly until a subset is within ``level`` or step ``last`` is done.
+
+    ``ranks``: (n, d) of all points; ``masks``: their ``rank_masks``. A test is a step. Returns
+    REACHED, STOPPED, or CROWDED when the pool has no room for the boxes of a test.
+    """
+    tally, rows = state.tally, np.empty(k, np.int64)
+    while tally[STEPS] < last:
+        if tally[VIOLATED]:
+            exchange(pool, state, tenure, last)
+            continue
+        if tally[ROWS] + 2 * TRAIL > len(pool.over):
+            return CROWDED
+        tally[STEPS] += 1
+        size = 0
+        for g in range(len(state.chosen)):
+            word = state.chosen[g]
+            while word:
+                rows[size] = g * BLOCK + lowest(word)
+                word &= word - np.uint64(1)
+                size += 1
+        sweep(rows, ranks, level, field, scratch)
+        if scratch.hits[0] + scratch.hits[1] == 0:
+            return REACHED
+        for side in range(2):
+            for at in range(min(scratch.hits[side], TRAIL)):
+                add_box(side, scratch.trail[side, at], level, masks, field, k, pool, state)
+    return STOPPED

@@ -6,7 +6,7 @@ import numpy as np
 
 from carps_like.analysis.subset._boxes import CLOSED, Field, Floats, Ints
 from carps_like.analysis.subset._compiled import compiled, helper
-from carps_like.analysis.subset._exchange import cap_of
+from carps_like.analysis.subset._pool import cap_of
 
 
 @helper

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
-from carps_like.analysis.subset import _exchange, _separate
+from carps_like.analysis.subset import _pool, _separate
 from carps_like.analysis.subset._boxes import OPEN, Field, Floats, Ints, measure
 from carps_like.analysis.subset.axes import Axes
 from carps_like.analysis.subset.selection import RESOLUTION, Selection, check_problem, evaluate
@@ -231,7 +231,7 @@ class Proof:
         return True
 
     def _caps(self, level: float) -> Floats:
-        caps = _exchange.caps_of(
+        caps = _pool.caps_of(
             np.array(self._side, np.int64), np.array(self._base), level, self._k,
             self._axes.field.full,
         )  # fmt: skip

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from carps_like.analysis.subset import _exchange, _lanes, _sweep
-from carps_like.analysis.subset._boxes import Ints, pack
+from carps_like.analysis.subset import _exchange, _lanes, _pool, _sweep
+from carps_like.analysis.subset._boxes import Ints, pack, rank_masks
 from carps_like.analysis.subset.axes import Axes, Side, Target, as_points, build_axes
 from carps_like.analysis.subset.discrepancy import BoxSearch, Discrepancy, worst
 from carps_like.errors import BadValue
@@ -138,13 +138,15 @@ class Search:
         self._axes, self._k, self._seed = axes, k, seed
         self._rng = np.random.default_rng(seed)
         self._unit = axes.unit(k)
-        self._pool = _pool(n)
-        self._state = _state(n, int(self._rng.integers(1 << 62)))
+        self._pool = _new_pool(n)
+        self._state = _new_state(n, int(self._rng.integers(1 << 62)))
         few = _sweep.affordable(k, d)
         self._scratch = _sweep.make_scratch(k, axes.field) if few else None
+        full = axes.field.full
+        self._masks = axes.field.reference if full else rank_masks(axes.ranks, axes.field.tops + 1)
         self._free = np.setdiff1d(np.arange(n), [] if banned is None else banned)
         if banned is not None:
-            self._state.until[banned] = _exchange.NEVER
+            self._state.until[banned] = _pool.NEVER
         self._aim, self._patience = self.AIM, self.PATIENCE
         self._best: tuple[Ints, Discrepancy] | None = None
         self._history: list[tuple[float, int, float]] = []
@@ -199,7 +201,7 @@ class Search:
 
     @property
     def _steps(self) -> int:
-        return int(self._state.tally[_exchange.STEPS])
+        return int(self._state.tally[_pool.STEPS])
 
     @property
     def _score(self) -> float:
@@ -207,49 +209,53 @@ class Search:
         return self._best[1].value * self._unit
 
     def _advance(self, level: float, until: int) -> bool:
-        """Exchange up to step ``until``; whether the level was reached."""
-        tally = self._state.tally
-        while tally[_exchange.STEPS] < until:
-            if tally[_exchange.VIOLATED]:
-                _exchange.exchange(self._pool, self._state, TENURE, until)
-            else:
-                tally[_exchange.STEPS] += 1
-                if self._test(level):
+        """Exchange and test up to step ``until``; whether the level was reached."""
+        axes, pool, state = self._axes, self._pool, self._state
+        while self._steps < until:
+            if self._scratch is None:
+                _exchange.exchange(pool, state, TENURE, until)
+                if state.tally[_pool.VIOLATED]:
+                    break
+                if state.tally[_pool.ROWS] + 2 * _sweep.TRAIL > POOL:
+                    self._forget(level)
+                elif self._test(level):
                     return True
+                continue
+            ended = _exchange.advance(
+                pool, state, self._scratch, TENURE, until, level, axes.ranks, self._masks,
+                axes.field, self._k,
+            )  # fmt: skip
+            if ended == _exchange.CROWDED:
+                self._forget(level)
+            elif ended == _exchange.REACHED:
+                return True
         return False
 
     def _test(self, level: float) -> bool:
-        """Whether the subset is within ``level``; violated boxes join the pool."""
-        if self._state.tally[_exchange.ROWS] + 2 * _sweep.TRAIL > POOL:
-            self._forget()
-            self._enter(level)
-        axes, rows = self._axes, self._chosen()
-        if self._scratch is not None:
-            _sweep.sweep(rows, axes.ranks, level, axes.field, self._scratch)
-            violated = [
-                trail[:hits]
-                for trail, hits in zip(self._scratch.trail, self._scratch.hits, strict=True)
-            ]
-        else:
-            ranks = np.ascontiguousarray(axes.ranks[rows])
-            violated = [
-                BoxSearch(axes, ranks, side, _sweep.TRAIL).violated(level) for side in range(2)
-            ]
-        for side, corners in enumerate(violated):
+        """Whether the subset, too large to be swept, is within ``level``; its boxes join the pool.
+
+        A test is a step.
+        """
+        axes = self._axes
+        ranks = np.ascontiguousarray(axes.ranks[self._chosen()])
+        self._state.tally[_pool.STEPS] += 1
+        within = True
+        for side in range(2):
+            corners = BoxSearch(axes, ranks, side, _sweep.TRAIL).violated(level)
             if len(corners):
-                _exchange.add_boxes(
-                    side, corners, level, axes.ranks, axes.field, self._k, self._pool, self._state
+                within = False
+                _pool.add_boxes(
+                    side, corners, level, self._masks, axes.field, self._k, self._pool, self._state
                 )
-        return not any(map(len, violated))
+        return within
 
     def _compile(self) -> None:
         """Compile, or load what is compiled, before the clock starts."""
-        _exchange.exchange(self._pool, self._state, TENURE, 0)
-        self._test(self._set_level())
+        self._advance(self._set_level(), self._steps + 1)
 
-    def _forget(self) -> None:
+    def _forget(self, level: float) -> None:
         """Drop the half of the rows that were violated longest ago."""
-        pool, rows = self._pool, int(self._state.tally[_exchange.ROWS])
+        pool, rows = self._pool, int(self._state.tally[_pool.ROWS])
         kept = rows // 2
         order = np.sort(np.argsort(-pool.seen[:rows], kind="stable")[:kept])
         for part in (pool.member, pool.side, pool.base, pool.weight, pool.seen):
@@ -257,21 +263,22 @@ class Search:
         held = np.zeros((len(pool.column), POOL), np.bool_)
         held[:, :kept] = _lanes.members(pool.member[:kept], len(held)).T
         pool.column[:] = pack(held)
-        pool.over[kept:] = _exchange.UNUSED
-        self._state.tally[_exchange.ROWS] = kept
-        self._state.tally[_exchange.WEIGHT] = pool.weight[:kept].sum()
+        pool.over[kept:] = _pool.UNUSED
+        self._state.tally[_pool.ROWS] = kept
+        self._state.tally[_pool.WEIGHT] = pool.weight[:kept].sum()
+        self._enter(level)
 
     def _enter(self, level: float) -> None:
         """Make all rows take part at ``level`` (a score)."""
-        pool, rows = self._pool, int(self._state.tally[_exchange.ROWS])
-        caps = _exchange.caps_of(
+        pool, rows = self._pool, int(self._state.tally[_pool.ROWS])
+        caps = _pool.caps_of(
             pool.side[:rows], pool.base[:rows], level, self._k, self._axes.field.full
         )
         held = _lanes.members(pool.column[self._chosen()], rows).sum(axis=0, dtype=np.int16)
         pool.over[:rows] = held - caps
         violated = np.flatnonzero(pool.over[:rows] > 0)
         pool.listed[: len(violated)] = violated
-        self._state.tally[_exchange.VIOLATED] = len(violated)
+        self._state.tally[_pool.VIOLATED] = len(violated)
 
     def _record(self, spent: float) -> None:
         indices = self._chosen()
@@ -306,10 +313,10 @@ class Search:
         chosen = np.zeros(len(self._state.since), np.bool_)
         chosen[self._rng.choice(self._free, self._k, replace=False)] = True
         self._state.chosen[:] = pack(chosen[None])[0]
-        free = self._state.until < _exchange.NEVER
+        free = self._state.until < _pool.NEVER
         self._state.until[free] = 0
         self._pool.weight[:] = 1
-        self._state.tally[_exchange.WEIGHT] = self._state.tally[_exchange.ROWS]
+        self._state.tally[_pool.WEIGHT] = self._state.tally[_pool.ROWS]
 
 
 def whole_points_bound(axes: Axes, k: int) -> float:
@@ -334,26 +341,26 @@ def evaluate(axes: Axes, indices: Ints) -> Discrepancy:
     return worst(axes, np.ascontiguousarray(axes.ranks[indices]))
 
 
-def _pool(n: int) -> _exchange.Pool:
-    return _exchange.Pool(
+def _new_pool(n: int) -> _pool.Pool:
+    return _pool.Pool(
         member=np.zeros((POOL, _lanes.blocks(n)), np.uint64),
         column=np.zeros((n, POOL // _lanes.BLOCK), np.uint64),
         side=np.zeros(POOL, np.int64),
         base=np.zeros(POOL),
-        over=np.full(POOL, _exchange.UNUSED, np.int16),
+        over=np.full(POOL, _pool.UNUSED, np.int16),
         weight=np.ones(POOL, np.int16),
         seen=np.zeros(POOL, np.int64),
         listed=np.zeros(POOL, np.int64),
     )
 
 
-def _state(n: int, seed: int) -> _exchange.State:
+def _new_state(n: int, seed: int) -> _pool.State:
     blocks = _lanes.blocks(n)
     points = blocks * _lanes.BLOCK
-    return _exchange.State(
+    return _pool.State(
         chosen=np.zeros(blocks, np.uint64),
         since=np.zeros(points, np.int64),
-        until=np.where(np.arange(points) < n, 0, _exchange.NEVER),
+        until=np.where(np.arange(points) < n, 0, _pool.NEVER),
         score=np.zeros(points, np.int16),
         tally=np.zeros(4, np.int64),
         stream=np.array([seed], np.uint64),
