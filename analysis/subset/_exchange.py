@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from carps_like.analysis.subset._boxes import Field, Ints, Words
-from carps_like.analysis.subset._compiled import compiled, helper
+from carps_like.analysis.subset._compiled import compiled, helper, popcount
 from carps_like.analysis.subset._lanes import BLOCK, Shorts, add_where, lowest, where_above
 from carps_like.analysis.subset._pool import (
     ROWS,
@@ -50,15 +50,23 @@ def flip(i: int, used: int, chosen: Words, column: Words, over: Shorts) -> None:
 
 
 @helper
-def list_above(bound: int, used: int, over: Shorts, listed: Ints) -> int:
-    """List the rows with ``over`` above ``bound``, ascending; returns how many."""
+def list_above(bound: int, usual: int, used: int, over: Shorts, listed: Ints) -> int:
+    """List the rows with ``over`` above ``bound``, ascending; returns how many.
+
+    ``usual``: so many entries are written for every block without a look at how many there are,
+    which a processor could not foresee; the next block writes over what was too much.
+    """
     size = 0
     for g in range(used):
         word = where_above(over, g * BLOCK, bound)
-        while word:
-            listed[size] = g * BLOCK + lowest(word)
+        count = np.int64(popcount(word))
+        for at in range(usual):
+            listed[size + at] = g * BLOCK + lowest(word)
             word &= word - np.uint64(1)
-            size += 1
+        for at in range(usual, count):
+            listed[size + at] = g * BLOCK + lowest(word)
+            word &= word - np.uint64(1)
+        size += count
     return size
 
 
@@ -166,7 +174,7 @@ def exchange(pool: Pool, state: State, tenure: int, last: int) -> None:
             flip(out, used, chosen, column, over)
             state.until[out] = now + tenure + below(stream, tenure)
             open_scores(now, state)
-            weigh(score, list_above(-1, used, over, listed), listed, member, weight)
+            weigh(score, list_above(-1, 8, used, over, listed), listed, member, weight)
             came = comer(state)
             if came < 0:
                 came = out
@@ -174,7 +182,7 @@ def exchange(pool: Pool, state: State, tenure: int, last: int) -> None:
             state.since[out] = now
             state.since[came] = now
             state.until[came] = now + 1 + below(stream, 3)
-            size = list_above(0, used, over, listed)
+            size = list_above(0, 1, used, over, listed)
         for at in range(size):
             weight[listed[at]] += 1
             seen[listed[at]] = now

@@ -350,7 +350,7 @@ def _new_pool(n: int) -> _pool.Pool:
         over=np.full(POOL, _pool.UNUSED, np.int16),
         weight=np.ones(POOL, np.int16),
         seen=np.zeros(POOL, np.int64),
-        listed=np.zeros(POOL, np.int64),
+        listed=np.zeros(POOL + _lanes.BLOCK, np.int64),  # see list_above
     )
 
 
