@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from carps_like.analysis.subset._boxes import Field, Ints, Words
-from carps_like.analysis.subset._compiled import compiled, helper, popcount
-from carps_like.analysis.subset._lanes import BLOCK, Shorts, add_where, lowest, where_above
+from carps_like.analysis.subset._compiled import compiled, helper
+from carps_like.analysis.subset._lanes import BLOCK, Shorts, add_where, lowest, ones, where_above
 from carps_like.analysis.subset._pool import (
     ROWS,
     STEPS,
@@ -59,7 +59,7 @@ def list_above(bound: int, usual: int, used: int, over: Shorts, listed: Ints) ->
     size = 0
     for g in range(used):
         word = where_above(over, g * BLOCK, bound)
-        count = np.int64(popcount(word))
+        count = ones(word)
         for at in range(usual):
             listed[size + at] = g * BLOCK + lowest(word)
             word &= word - np.uint64(1)

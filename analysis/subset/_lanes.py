@@ -75,6 +75,12 @@ def lowest(word: int) -> int:
     return np.int64(popcount(~word & (word - np.uint64(1))))  # type: ignore[return-value]
 
 
+@helper
+def ones(word: int) -> int:
+    """How many bits of ``word`` are set, as a signed number."""
+    return np.int64(popcount(word))  # type: ignore[return-value]
+
+
 def blocks(n: int) -> int:
     """How many blocks hold ``n`` counters."""
     return -(-n // BLOCK)

@@ -20,7 +20,7 @@ from carps_like.errors import BadValue
 RESOLUTION = 1e-9
 # boxes known at once, whole blocks
 POOL = 65 * _lanes.BLOCK
-TENURE = 3
+TENURE = 2
 # exchanges between two looks at the clock and at Ctrl-C
 CHUNK = 500
 
