@@ -16,10 +16,10 @@ from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from carps_like.analysis.subset._boxes import Words
 from carps_like.analysis.subset._compiled import helper, popcount
 
 BLOCK = 64
-Words = NDArray[np.uint64]
 Shorts = NDArray[np.int16]
 
 _WORD, _BLOCK = ir.IntType(BLOCK), ir.VectorType(ir.IntType(16), BLOCK)

@@ -20,6 +20,7 @@ UNUSED = -16_384
 NEVER = 1 << 60
 # counters in State.tally
 ROWS, STEPS, VIOLATED, WEIGHT = 0, 1, 2, 3
+# a word of ones
 EVERY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
