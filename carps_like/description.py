@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, wraps
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from carps_like.budget import Budget
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from carps_like.space import Checker
 
 _DEFAULT_BUDGET = Budget(trials=100)
+TYPES = ("bb", "mf", "mo", "momf")
 Kind = Literal["synthetic", "surrogate", "table", "training", "simulator", "program", "own"]
 
 
@@ -179,30 +181,92 @@ class TaskDescription:
         known = [o.name for o in self.objectives]
         raise UnknownName(f"objective of {self.name!r}", name, known, f"it has {', '.join(known)}")
 
+    @property
+    def optimum(self) -> float | None:
+        """Best possible or best known value of the one objective, declared scale."""
+        return self.objectives[0].optimum if len(self.objectives) == 1 else None
+
+    @property
+    def ideal_point(self) -> tuple[float, ...] | None:
+        """Best value of each of several objectives, declared scale; ``None`` if one is unknown."""
+        best = tuple(o.optimum for o in self.objectives if o.optimum is not None)
+        return best if 1 < len(best) == len(self.objectives) else None
+
+    @property
+    def deterministic(self) -> bool:
+        """The same configuration has the same value whatever the seed, and the same cost."""
+        return not self.noisy and self.unit_cost is not None
+
+    @property
+    def real(self) -> bool:
+        """Something is run: a training, a simulator, a program."""
+        return self.kind in ("training", "simulator", "program")
+
     def row(self) -> dict[str, Any]:
-        """The declaration as one flat row, the columns that listings and filters use."""
-        data: dict[str, Any] = {
-            "name": self.name,
-            "collection": self.collection,
-            "type": self.type,
-            "kind": self.kind,
-            "dimension": self.dimension,
-            "objectives": ",".join(o.name for o in self.objectives),
-            "n_objectives": len(self.objectives),
-            "fidelity": self.fidelity.name if self.fidelity else "",
-            "n_constraints": len(self.constraints),
-        }
-        data.update((name, getattr(self, name)) for name in _ROW_FIELDS)
-        data["trials"] = self.budget.trials
-        return data
+        """The declaration as one flat row of JSON values, the columns that filters know."""
+        return {name: get(self) for name, get in COLUMNS.items()}
 
 
-_ROW_FIELDS = tuple(
-    f.name
-    for f in fields(TaskDescription)
-    if f.name.startswith("n_")
-    or f.name in {"noisy", "stateful", "has_priors", "evaluation_seconds"}
-)
+def _of_fidelity(field: str) -> Callable[[TaskDescription], Any]:
+    return lambda d: None if d.fidelity is None else getattr(d.fidelity, field)
+
+
+def _of_objectives(field: str) -> Callable[[TaskDescription], str]:
+    return lambda d: ",".join(str(getattr(o, field)) for o in d.objectives)
+
+
+def _direction(d: TaskDescription) -> str:
+    return ",".join("min" if o.minimize else "max" for o in d.objectives)
+
+
+def _declared_reference(d: TaskDescription) -> tuple[float, ...] | None:
+    inside = d.reference_point
+    if inside is None:
+        return None
+    return tuple(o.inside(r) for o, r in zip(d.objectives, inside, strict=True))
+
+
+# what listings show and filters know; None where a task has no such thing
+COLUMNS: Mapping[str, Callable[[TaskDescription], Any]] = {
+    **{name: attrgetter(name) for name in ("name", "collection", "type", "kind", "dimension")},
+    "objectives": _of_objectives("name"),
+    "n_objectives": lambda d: len(d.objectives),
+    "directions": _direction,
+    "units": _of_objectives("unit"),
+    "fidelity": lambda d: d.fidelity.name if d.fidelity else "",
+    "fidelity_lower": _of_fidelity("lower"),
+    "fidelity_upper": _of_fidelity("upper"),
+    "cost_law": _of_fidelity("cost_law"),
+    "n_constraints": lambda d: len(d.constraints),
+    **{name: attrgetter(name) for name in (
+        "n_continuous", "n_integer", "n_categorical", "n_ordinal", "n_constant", "n_conditions",
+        "n_forbidden", "noisy", "deterministic", "real", "stateful", "has_priors", "optimum",
+        "ideal_point",
+    )},
+    "reference_point": _declared_reference,
+    **{name: attrgetter(name) for name in (
+        "hypervolume", "optimum_source", "evaluation_seconds", "unit_cost",
+    )},
+    "pool": lambda d: d.metadata.get("pool", ""),
+    "trials": lambda d: d.budget.trials,
+    "evaluations": lambda d: d.budget.evaluations,
+}  # fmt: skip
+
+
+def _init(self: TaskDescription, *args: Any, **declared: Any) -> None:
+    """What a frozen dataclass does field by field, at once: a listing makes 50,000 of them."""
+    if args or not _REQUIRED <= declared.keys() <= _KNOWN:
+        _fields_init(self, *args, **declared)
+    else:
+        self.__dict__.update(declared)  # of what is not given, the class has the default
+        if "metadata" not in declared:
+            self.__dict__["metadata"] = {}
+
+
+_KNOWN, _REQUIRED = {f.name for f in fields(TaskDescription)}, {"name", "make_space"}
+_fields_init = TaskDescription.__init__
+if not TYPE_CHECKING:
+    TaskDescription.__init__ = wraps(_fields_init)(_init)
 
 
 def describe(

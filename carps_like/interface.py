@@ -245,8 +245,12 @@ class Optimizer(ABC):
         """Let go of files, threads and processes."""
 
 
+def installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
 def require(modules: Iterable[str], extra: str, what: str) -> None:
     """Raise :class:`MissingLibrary` with the command that installs it, unless all are here."""
     for module in modules:
-        if importlib.util.find_spec(module) is None:
+        if not installed(module):
             raise MissingLibrary(module, extra, what)

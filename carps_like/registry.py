@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from carps_like.description import TaskDescription
 from carps_like.errors import BadValue, CarpsLikeError, MissingData, MissingLibrary, UnknownName
-from carps_like.interface import Optimizer, Task, require
+from carps_like.interface import Optimizer, Task, installed
 from carps_like.variants import Variant, shipped_variants
 
 
@@ -119,15 +119,33 @@ def missing_for_task(
     description: TaskDescription, collection: Collection | None = None
 ) -> CarpsLikeError | None:
     """What keeps the task from running here and now, as the error that would be raised."""
-    collection = collection or collection_of(description.name)
-    try:
-        requires = description.requires or collection.requires
-        extra = description.extra or collection.extra
-        require(requires, extra, f"task {description.name!r}")
-    except MissingLibrary as error:
-        return error
-    lacking = collection.missing_data(description)
-    return MissingData(lacking) if lacking else None
+    return Readiness().error(description, collection)
+
+
+class Readiness:
+    """What keeps tasks from running here and now; a library is looked for once."""
+
+    def __init__(self) -> None:
+        self._absent: dict[tuple[str, ...], str] = {}
+
+    def __call__(self, description: TaskDescription, collection: Collection | None = None) -> str:
+        """One line that says what is missing and how to get it; empty if nothing is."""
+        error = self.error(description, collection)
+        return "" if error is None else str(error)
+
+    def error(
+        self, description: TaskDescription, collection: Collection | None = None
+    ) -> CarpsLikeError | None:
+        collection = collection or collection_of(description.name)
+        modules = description.requires or collection.requires
+        if modules not in self._absent:
+            self._absent[modules] = next((m for m in modules if not installed(m)), "")
+        absent = self._absent[modules]
+        if absent:
+            extra = description.extra or collection.extra
+            return MissingLibrary(absent, extra, f"task {description.name!r}")
+        lacking = collection.missing_data(description)
+        return MissingData(lacking) if lacking else None
 
 
 # --- optimizers ---

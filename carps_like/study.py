@@ -134,7 +134,8 @@ def _entry(
 
 
 def _filtered(title: str, entry: Mapping[str, Any]) -> Iterator[str]:
-    from carps_like.commands.listing import TYPES, select
+    from carps_like.commands.listing import select
+    from carps_like.description import TYPES
 
     for key in entry:
         if key not in FILTERS:
@@ -142,15 +143,15 @@ def _filtered(title: str, entry: Mapping[str, Any]) -> Iterator[str]:
     if "type" in entry and entry["type"] not in TYPES:
         raise UnknownName("task type", str(entry["type"]), TYPES, f"there are {', '.join(TYPES)}")
     given = {("type_" if k == "type" else str(k)): v for k, v in entry.items()}
-    yield from (str(row["name"]) for row in select(**given))
+    yield from (description.name for _, description in select(**given))
 
 
 def _passing(where: str, names: Iterable[str]) -> list[str]:
-    from carps_like.commands.listing import condition, evaluate
+    from carps_like.filters import task_filter
     from carps_like.registry import describe_task
 
-    test = condition(where)
-    return [name for name in names if evaluate(test, describe_task(name).row())]
+    passes = task_filter(where)
+    return [name for name in names if passes(describe_task(name))]
 
 
 def subset_names(name: str) -> Sequence[str]:

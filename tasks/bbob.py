@@ -7,13 +7,12 @@ in [-5, 5], read by name; the objective is the precision f(x) - f(x_opt), 0 at t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from carps_like.description import Objective, TaskDescription
 from carps_like.registry import Collection
 from carps_like.tasks._ioh import IohTask
-from carps_like.tasks._spaces import box
+from carps_like.tasks._spaces import Grid, box
 
 DIMENSIONS = (2, 3, 5, 10, 20, 40)
 INSTANCES = range(1, 16)
@@ -31,19 +30,17 @@ class Bbob(Collection):
     name, requires = "bbob", ("ioh",)
     source = "the function's definition (Hansen et al., 2009)"
 
+    def __init__(self) -> None:
+        self._grid = Grid(self.name, DIMENSIONS, range(1, len(FUNCTIONS) + 1), INSTANCES)
+
     def names(self) -> Iterator[str]:
-        for d in DIMENSIONS:
-            for f in range(1, len(FUNCTIONS) + 1):
-                for i in INSTANCES:
-                    yield f"{self.name}-d{d:02}-f{f:02}-i{i:02}"
+        return iter(self._grid)
 
     def describe(self, name: str) -> TaskDescription:
-        match = re.fullmatch(rf"{self.name}-d(\d{{2,}})-f(\d{{2}})-i(\d{{2,}})", name)
-        if match is None:
+        place = self._grid.place(name)
+        if place is None:
             raise self.unknown(name)
-        d, f, i = map(int, match.groups())
-        if d not in DIMENSIONS or not 1 <= f <= len(FUNCTIONS) or i not in INSTANCES:
-            raise self.unknown(name)
+        d, f, i = place
         return TaskDescription(
             name=name,
             make_space=box(d, -5.0, 5.0),

@@ -25,7 +25,7 @@ from carps_like.description import Objective, TaskDescription
 from carps_like.interface import Task
 from carps_like.registry import Collection
 from carps_like.tasks._data import shipped
-from carps_like.tasks._spaces import KEPT, box, names_of
+from carps_like.tasks._spaces import KEPT, Grid, box, names_of
 from carps_like.tasks.bbob import FUNCTIONS
 from carps_like.trial import Configuration, Outcome
 
@@ -201,50 +201,41 @@ class Coco(Collection):
     def __init__(self, suite: Suite) -> None:
         self.name = suite.name  # type: ignore[misc]
         self._suite = suite
-        self._widths = [len(str(max(k))) for k in (suite.functions, suite.instances)]
+        self._grid = Grid(suite.name, suite.dimensions, suite.functions, suite.instances)
 
     def names(self) -> Iterator[str]:
-        s = self._suite
-        digits = max(2, len(str(max(s.dimensions))))
-        functions, instances = self._widths
-        for d in s.dimensions:
-            for f in s.functions:
-                for i in s.instances:
-                    yield f"{s.name}-d{d:0{digits}}-f{f:0{functions}}-i{i:0{instances}}"
+        return iter(self._grid)
 
     def describe(self, name: str) -> TaskDescription:
-        s = self._suite
-        match = re.fullmatch(rf"{s.name}-d(\d+)-f(\d+)-i(\d+)", name)
-        if match is None:
+        place = self._grid.place(name)
+        if place is None:
             raise self.unknown(name)
-        d, f, i = map(int, match.groups())
-        digits = [max(2, len(str(max(s.dimensions)))), *self._widths]
-        if (
-            d not in s.dimensions
-            or f not in s.functions
-            or i not in s.instances
-            or [len(part) for part in match.groups()] != digits
-        ):
-            raise self.unknown(name)
-        integers = 4 * (d // 5) if s.mixed else 0
-        space = partial(mixed_box, d, s.bound) if s.mixed else box(d, -s.bound, s.bound)
-        noisy = s.name == "bbob-noisy"
-        constrained = s.name == "bbob-constrained"
+        d, f, i = place
         return TaskDescription(
             name=name,
-            make_space=space,
-            objectives=_TWO if s.two else _PRECISION,
-            collection=s.name,
-            kind="synthetic",
-            n_continuous=d - integers,
-            n_integer=integers,
-            constraints=constraint_names(f, d) if constrained else (),
-            noisy=noisy,
-            optimum_source=f"the suite {s.name} of COCO",
             hypervolume=self._hypervolume(d, f, i),
-            evaluation_seconds=5e-4 if noisy else 1e-5,
-            metadata={"suite": s.name, "function": f, "instance": i, "title": self._title(f)},
+            metadata={"suite": self.name, "function": f, "instance": i, "title": self._title(f)},
+            **self._of_instances(d, f),
         )
+
+    @cache  # noqa: B019 - a collection lives as long as the process
+    def _of_instances(self, d: int, f: int) -> dict[str, Any]:
+        """What all instances of a function share."""
+        s = self._suite
+        integers = 4 * (d // 5) if s.mixed else 0
+        noisy = s.name == "bbob-noisy"
+        return {
+            "make_space": partial(mixed_box, d, s.bound) if s.mixed else box(d, -s.bound, s.bound),
+            "objectives": _TWO if s.two else _PRECISION,
+            "collection": s.name,
+            "kind": "synthetic",
+            "n_continuous": d - integers,
+            "n_integer": integers,
+            "constraints": constraint_names(f, d) if s.name == "bbob-constrained" else (),
+            "noisy": noisy,
+            "optimum_source": f"the suite {s.name} of COCO",
+            "evaluation_seconds": 5e-4 if noisy else 1e-5,
+        }
 
     def _hypervolume(self, d: int, f: int, i: int) -> float | None:
         if not self._suite.two or self._suite.mixed or i > 10:

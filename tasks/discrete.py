@@ -18,7 +18,7 @@ from functools import partial
 from carps_like.description import Objective, TaskDescription
 from carps_like.registry import Collection
 from carps_like.tasks._ioh import IohTask
-from carps_like.tasks._spaces import box, integers
+from carps_like.tasks._spaces import Grid, box, integers
 
 PBO = (
     "OneMax", "LeadingOnes", "Linear", "OneMaxDummy1", "OneMaxDummy2", "OneMaxNeutrality",
@@ -77,19 +77,16 @@ def _plain_optimum(title: str, n: int) -> float | None:
 class Pbo(Collection):
     name, requires = "pbo", ("ioh",)
 
+    grid = Grid(name, PBO_DIMENSIONS, range(1, len(PBO) + 1), PBO_INSTANCES)
+
     def names(self) -> Iterator[str]:
-        for d in PBO_DIMENSIONS:
-            for f in range(1, len(PBO) + 1):
-                for i in PBO_INSTANCES:
-                    yield f"pbo-d{d:03}-f{f:02}-i{i:02}"
+        return iter(self.grid)
 
     def describe(self, name: str) -> TaskDescription:
-        match = re.fullmatch(r"pbo-d(\d{3})-f(\d{2})-i(\d{2})", name)
-        if match is None:
+        place = self.grid.place(name)
+        if place is None:
             raise self.unknown(name)
-        d, f, i = map(int, match.groups())
-        if d not in PBO_DIMENSIONS or not 1 <= f <= len(PBO) or i not in PBO_INSTANCES:
-            raise self.unknown(name)
+        d, f, i = place
         optimum = pbo_optimum(f, d, i)
         return TaskDescription(
             name=name,

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from carps_like.budget import Budget
-from carps_like.description import Fidelity, Objective, TaskDescription
+from carps_like.description import TYPES, Fidelity, Objective, TaskDescription
 from carps_like.interface import Task
 from carps_like.registry import Collection
 from carps_like.tasks import _declared
@@ -374,7 +374,6 @@ class NetworkTask(Task):
 
 
 _NETWORKS = {"mlp": CLASSES, "cnn": ("digits",)}
-_TYPES = ("bb", "mf", "mo", "momf")
 _SECONDS = {"svm": 0.02, "forest": 0.2, "boosting": 0.3, "linear": 0.02}
 
 
@@ -384,11 +383,11 @@ class Training(Collection):
     def names(self) -> Iterator[str]:
         for learner in LEARNERS:
             for data in DATA:
-                yield from (f"training-{learner}-{data}-{kind}" for kind in _TYPES)
+                yield from (f"training-{learner}-{data}-{kind}" for kind in TYPES)
                 yield f"training-{learner}-{data}-timed-mo"
         for network, sets in _NETWORKS.items():
             for data in sets:
-                yield from (f"training-{network}-{data}-{kind}" for kind in _TYPES)
+                yield from (f"training-{network}-{data}-{kind}" for kind in TYPES)
 
     def describe(self, name: str) -> TaskDescription:
         if name not in _NAMES:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from carps_like.budget import Budget
-from carps_like.description import Fidelity, Objective, TaskDescription
+from carps_like.description import TYPES, Fidelity, Objective, TaskDescription
 from carps_like.errors import MissingData
 from carps_like.interface import Task
 from carps_like.registry import Collection
@@ -38,7 +38,6 @@ from carps_like.trial import Configuration, Outcome
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
 
-TYPES = ("bb", "mf", "mo", "momf")
 _GET = "git clone https://github.com/slds-lmu/yahpo_data and name it with data=PATH"
 _SOURCE = "best known: 2,000 evaluations of scripts/yahpo_statistics.py"
 _REPL = 10  # cross-validation folds that the score is averaged over
@@ -99,6 +98,11 @@ class Scenario:
         law = "the network's own time, of a training from scratch"
         ends = (float(data["lower"]), float(data["upper"]))
         return Fidelity(name, *ends, unit="share of the data", cost_law=law, continuable=False)
+
+    @cached_property
+    def budgets(self) -> tuple[Budget, Budget]:
+        """Without and with a fidelity."""
+        return Budget(trials=self.trials), Budget(10 * self.trials, evaluations=self.trials)
 
     def objective(self, name: str, instance: str) -> Objective:
         """Best and worst known values are those of ``statistics.json``, where it has them."""
@@ -218,6 +222,12 @@ class YahpoTask(Task):
         return Outcome({name: row[i] for name, i in self._wanted}, cost)
 
 
+@cache
+def _objectives(key: str, instance: str, n: int) -> tuple[Objective, ...]:
+    scenario = scenarios()[key]
+    return tuple(scenario.objective(name, instance) for name in scenario.meta["objectives"][:n])
+
+
 class Yahpo(Collection):
     name, requires = "yahpo", ("onnxruntime",)
 
@@ -237,21 +247,19 @@ class Yahpo(Collection):
             raise MissingData(f"task {name!r} needs the files of YAHPO scenario {key!r}: {_GET}")
         if scenario is None or instance not in scenario.instances:
             raise self.unknown(name)
-        targets = scenario.meta["objectives"][: 2 if kind.startswith("mo") else 1]
         fidelity = scenario.fidelity if kind.endswith("mf") else None
-        n = scenario.trials
         cost = _statistics().get(key, {}).get(instance, {}).get("cost")
         return TaskDescription(
             name=name,
             make_space=partial(_space, key),
-            objectives=tuple(scenario.objective(t, instance) for t in targets),
+            objectives=_objectives(key, instance, 2 if kind.startswith("mo") else 1),
             fidelity=fidelity,
             collection="yahpo",
             kind="surrogate",
             optimum_source=_SOURCE if cost else "",
             evaluation_seconds=1e-4,
             unit_cost=cost or 1.0,
-            budget=Budget(trials=n) if fidelity is None else Budget(trials=10 * n, evaluations=n),
+            budget=scenario.budgets[fidelity is not None],
             metadata={
                 "scenario": key,
                 "instance": instance,

@@ -302,11 +302,25 @@ def test_filters_of_the_task_listing_hold(command: Command) -> None:
     assert {r["dimension"] for r in rows} == {3, 5}
     rows = _listed(command("tasks", "--where", "n_conditions > 0 and n_objectives == 1", "--json"))
     assert rows and all(r["n_conditions"] > 0 for r in rows)
+    rows = _listed(command("tasks", "--where", "optimum is None and fidelity_upper > 9", "--json"))
+    assert rows and all(r["optimum"] is None and r["fidelity_upper"] > 9 for r in rows)
+    rows = _listed(command("tasks", "--where", "not ready or not deterministic", "--json"))
+    assert {r["collection"] for r in rows} >= {"bbob-noisy", "training", "control"}
+    assert all(r["noisy"] or r["unit_cost"] is None or r["missing"] for r in rows)
     rows = _listed(command("tasks", "@momf-dev", "--json"))
     assert len(rows) == 20 and {r["type"] for r in rows} == {"momf"}
     table = command("tasks", "bbob-d02-f01-*").stdout.splitlines()
     assert table[0].split() == ["name", "type", "dim", "objectives", "fidelity", "ready"]
     assert len(table) == 16 and table[1].startswith("bbob-d02-f01-i01")
+
+
+def test_one_task_is_shown_with_all_that_it_declares(command: Command) -> None:
+    text = command("task", "yahpo-lcbench-167152-momf").stdout
+    for words in ("directions  max,min", "unit_cost", "trials=", "evaluations=", "reference_point",
+                  "ideal_point", "cost_law", "batch_size, Type: UniformInteger"):  # fmt: skip
+        assert words in text
+    row = json.loads(command("task", "bbob-constrained-d02-f01-i01", "--json").stdout)
+    assert row["constraints"] == ["c000"] and row["optimum"] == 0 and row["deterministic"]
 
 
 def test_the_optimizer_listing_says_what_each_can_take(command: Command) -> None:

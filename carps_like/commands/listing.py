@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import fnmatch
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import CodeType
 from typing import Any
 
 import orjson
 
 from carps_like.cli import OK
-from carps_like.errors import BadValue, UnknownName
-from carps_like.registry import (
-    collection_of,
-    collections,
-    missing_for_task,
-    variants,
-)
+from carps_like.description import TYPES, TaskDescription
+from carps_like.errors import UnknownName
+from carps_like.filters import task_filter
+from carps_like.registry import Collection, Readiness, collection_of, collections, variants
 
-TYPES = ("bb", "mf", "mo", "momf")
+_ALWAYS = ("ready", "noisy", "deterministic", "real", "optimum")  # told of every task
 
 
 def parser(verb: str, about: str) -> argparse.ArgumentParser:
@@ -50,7 +45,7 @@ def tasks(argv: Sequence[str]) -> int:
         from carps_like.session import use_data
 
         use_data(given.data)
-    rows = select(
+    found = select(
         pattern=given.pattern,
         type_=given.type,
         collection=given.collection,
@@ -59,26 +54,31 @@ def tasks(argv: Sequence[str]) -> int:
         where=given.where,
     )
     if given.names:
-        sys.stdout.write("".join(f"{row['name']}\n" for row in rows))
+        sys.stdout.write("".join(f"{description.name}\n" for _, description in found))
         return OK
+    missing = Readiness()
     if given.json:
-        return _json(rows)
+        return _json([_row(description, missing(description, c)) for c, description in found])
     columns = ("name", "type", "dim", "objectives", "fidelity", "ready")
-    _table([_task_line(row) for row in rows], columns)
-    _count(len(rows), "task", f"{len({r['collection'] for r in rows})} collections")
+    _table([_task_line(description, missing(description, c)) for c, description in found], columns)
+    _count(len(found), "task", f"{len({c.name for c, _ in found})} collections")
     return OK
 
 
-def _task_line(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(description: TaskDescription, missing: str) -> dict[str, Any]:
+    return description.row() | {"ready": not missing, "missing": missing}
+
+
+def _task_line(description: TaskDescription, missing: str) -> tuple[str, ...]:
     kinds = (("c", "continuous"), ("i", "integer"), ("k", "categorical"), ("o", "ordinal"))
-    dims = "+".join(f"{n}{letter}" for letter, kind in kinds if (n := row[f"n_{kind}"]))
-    if row["n_conditions"]:
-        dims += f" ({row['n_conditions']} cond.)"
-    objectives = row["objectives"] + (
-        f" | {row['n_constraints']} constr." * bool(row["n_constraints"])
-    )
-    ready = "yes" if row["ready"] else row["missing"]
-    return row["name"], row["type"], dims, objectives, row["fidelity"], ready
+    dims = "+".join(f"{n}{letter}" for letter, k in kinds if (n := getattr(description, f"n_{k}")))
+    if description.n_conditions:
+        dims += f" ({description.n_conditions} cond.)"
+    objectives = ",".join(o.name for o in description.objectives)
+    if description.constraints:
+        objectives += f" | {len(description.constraints)} constr."
+    fidelity = description.fidelity.name if description.fidelity else ""
+    return description.name, description.type, dims, objectives, fidelity, missing or "yes"
 
 
 def _named(pattern: str | None) -> Callable[[str], bool]:
@@ -100,90 +100,41 @@ def select(
     max_dim: int | None = None,
     min_dim: int | None = None,
     where: str | None = None,
-) -> list[dict[str, Any]]:
-    """Rows of the tasks that pass every given filter, in the order of the listing.
+) -> list[tuple[Collection, TaskDescription]]:
+    """The tasks that pass every given filter, in the order of the listing.
 
     ``pattern``: a name, a glob, or a subset (``@bb-dev``, ``@./mine.yaml``).
 
     Raises:
-        UnknownName: an unknown collection or subset, or a column of ``where`` that does not exist.
+        UnknownName: an unknown collection or subset, a ``pattern`` that matches nothing, or a
+            column of ``where`` that does not exist.
         BadValue: ``where`` is not an expression.
     """
     known = collections()
     if collection is not None and collection not in known:
         raise UnknownName("collection", collection, known, f"there are {', '.join(known)}")
     chosen = [known[collection]] if collection is not None else list(known.values())
-    test = condition(where) if where else None
+    passes = task_filter(where) if where is not None else None
     named = _named(pattern)
-    rows = []
+    found, matched = [], pattern is None
     for family in chosen:
         for name in family.names():
             if not named(name):
                 continue
+            matched = True
             description = family.describe(name)
-            row = description.row()
-            if type_ is not None and row["type"] != type_:
+            if type_ is not None and description.type != type_:
                 continue
-            if max_dim is not None and row["dimension"] > max_dim:
+            if max_dim is not None and description.dimension > max_dim:
                 continue
-            if min_dim is not None and row["dimension"] < min_dim:
+            if min_dim is not None and description.dimension < min_dim:
                 continue
-            if test is not None and not evaluate(test, row):
-                continue
-            missing = _missing(family, description)
-            row["ready"], row["missing"] = not missing, missing
-            rows.append(row)
-    return rows
-
-
-def _missing(family: Any, description: Any) -> str:
-    key = (family.name, description.requires, description.extra)
-    lacking = _library(key, description, family)
-    return lacking or family.missing_data(description)
-
-
-_LIBRARIES: dict[Any, str] = {}
-
-
-def _library(key: Any, description: Any, family: Any) -> str:
-    from carps_like.errors import MissingLibrary
-
-    if key not in _LIBRARIES:
-        error = missing_for_task(description, family)
-        _LIBRARIES[key] = str(error) if isinstance(error, MissingLibrary) else ""
-    return _LIBRARIES[key]
-
-
-_ALLOWED = (
-    ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.Compare,
-    ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn, ast.Name, ast.Load,
-    ast.Constant, ast.Tuple, ast.List, ast.BinOp, ast.Add, ast.Sub, ast.Mult,
-)  # fmt: skip
-
-
-def condition(text: str) -> CodeType:
-    """A filter over columns of the listing, compiled; only comparisons and logic are allowed.
-
-    Raises:
-        BadValue: not such an expression.
-    """
-    try:
-        parsed = ast.parse(text, mode="eval")
-    except SyntaxError:
-        raise BadValue(f'--where {text!r} is not an expression like "dimension <= 5"') from None
-    for node in ast.walk(parsed):
-        if not isinstance(node, _ALLOWED):
-            raise BadValue(f"--where {text!r}: only names, values, comparisons, and, or, not")
-    return compile(parsed, "<where>", "eval")
-
-
-def evaluate(test: CodeType, row: Mapping[str, Any]) -> bool:
-    try:
-        return bool(eval(test, {"__builtins__": {}}, dict(row)))
-    except NameError as error:
-        raise UnknownName("column", str(error.name), row, f"there are {', '.join(row)}") from None
-    except TypeError as error:
-        raise BadValue(f"--where compares what cannot be compared: {error}") from None
+            if passes is None or passes(description):
+                found.append((family, description))
+    if not matched:
+        names = (n for family in chosen for n in family.names())
+        raise UnknownName("task", str(pattern), names, "no name matches it")
+    return found
 
 
 def task(argv: Sequence[str]) -> int:
@@ -193,9 +144,9 @@ def task(argv: Sequence[str]) -> int:
     given = args.parse_intermixed_args(argv)
     family = collection_of(given.name)
     description = family.describe(given.name)
-    missing = _missing(family, description)
-    row = description.row() | {"ready": not missing, "missing": missing}
-    row["optimum_source"], row["metadata"] = description.optimum_source, dict(description.metadata)
+    row = _row(description, Readiness()(description, family))
+    row |= {"constraints": list(description.constraints), "metadata": dict(description.metadata)}
+    row["budget"] = {k: v for k, v in vars(description.budget).items() if v}
     objectives = [vars(o) for o in description.objectives]
     fidelity = vars(description.fidelity) if description.fidelity else None
     if given.json:
@@ -203,8 +154,8 @@ def task(argv: Sequence[str]) -> int:
         row["space"] = [vars(p) for p in description.checker.params]
         return _json(row)
     for key, value in row.items():
-        if value not in ("", None, False, {}, 0) or key in ("ready", "noisy"):
-            print(f"{key:>20}  {value}")
+        if value not in ("", None, False, {}, [], 0) or key in _ALWAYS:
+            print(f"{key:>20}  {_pairs(value) if isinstance(value, dict) else value}")
     for objective in objectives:
         print(f"{'objective':>20}  " + _pairs(objective))
     if fidelity:
