@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -85,10 +86,16 @@ def test_every_data_file_has_its_checksum() -> None:
         assert _data.shipped(name).is_file()
 
 
-def test_every_folder_of_data_says_where_it_comes_from() -> None:
-    for folder in _data.SHIPPED.iterdir():
-        if folder.is_dir() and folder.name not in ("pymoo", "botorch"):  # made from the libraries
-            assert (folder / "SOURCE.md").is_file(), folder.name
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_every_folder_of_data_says_where_it_comes_from_and_carries_its_licence() -> None:
+    of_others = [GOLDEN / name for name in ("mfh", "priorband", "tables", "yahpo")]
+    for folder in (*_data.SHIPPED.iterdir(), *of_others):
+        if folder.is_dir():
+            text = (folder / "SOURCE.md").read_text()
+            licences = [p.name for p in folder.glob("LICENSE*")]
+            assert licences and re.search("licence|LICENSE", text), folder
 
 
 def test_a_pool_answers_with_its_nearest_row_or_refuses() -> None:
