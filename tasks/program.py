@@ -290,7 +290,7 @@ class Program(Collection):
             budget=Budget(trials=250, evaluations=50) if multi else Budget(trials=50),
             metadata={
                 "command": [_PYTHON, "-m", "carps_like.tasks.simulators.cache"],
-                "seconds": 60.0,
+                "seconds": 600.0,  # some 4,000 times what it takes: no matter of a loaded machine
                 "mebibytes": None,
                 "inputs": {"workload": workload, "accesses": ACCESSES},
             },

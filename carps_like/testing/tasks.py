@@ -248,9 +248,9 @@ def check_nothing_leaks(task: Task) -> None:
     gc.freeze()  # collecting looks at what the evaluations left alone: the rest takes long
     try:
         _repeat(task, configs, min(n, 100))  # fills what is kept on purpose
-        before = _resident()
+        before = _private()
         _repeat(task, configs, n)
-        grown = _resident() - before
+        grown = _private() - before
     finally:
         gc.unfreeze()
     assert grown < _LEAK, f"{task.description.name} grew by {grown >> 10} KiB in {n} evaluations"
@@ -262,10 +262,17 @@ def _repeat(task: Task, configs: list[dict[str, Value]], n: int) -> None:
     gc.collect()
 
 
-def _resident() -> int:
-    """Bytes of this process in memory (Linux); 0 elsewhere."""
-    status = Path("/proc/self/statm")
-    return int(status.read_text().split()[1]) * 4096 if status.is_file() else 0
+def _private() -> int:
+    """Bytes that belong to this process alone, in memory or swapped out (Linux); 0 elsewhere.
+
+    Not the pages of files: when memory is short the system drops those of libraries, and they come
+    back one by one, which looks like a leak.
+    """
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return 0
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return sum(int(fields[name].split()[0]) << 10 for name in ("RssAnon", "VmSwap"))
 
 
 CHECKS: tuple[Callable[[Task], None], ...] = (
