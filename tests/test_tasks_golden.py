@@ -41,7 +41,7 @@ def test_bbob_equals_ioh_at_two_thousand_points(collection: str, dimension: int)
         i = int(rng.integers(1, 16))
         task = carps_like.task(f"{collection}-d{dimension:02}-f{f:02}-i{i:02}")
         problem = ioh.get_problem(f, i, dimension, ioh.ProblemClass[collection.upper()])
-        for x in rng.uniform(-5, 5, (15, dimension)):
+        for x in rng.uniform(-5, 5, (84, dimension)):  # 2,016 in each dimension
             config = at(x)
             shuffled = {name: config[name] for name in rng.permutation(list(config)).tolist()}
             expected = problem(x.tolist()) - problem.optimum.y
@@ -97,25 +97,6 @@ def test_coco_scores_zero_at_its_own_best_parameter(
         assert task.evaluate(config).objectives["precision"] == pytest.approx(0, abs=1e-6)
 
 
-def test_coco_values_are_its_own_shifted() -> None:
-    cocoex = pytest.importorskip("cocoex")
-    for name, options in (
-        ("bbob-constrained-d05-f14-i03", "dimensions:5 function_indices:14 instance_indices:3"),
-        ("bbob-biobj-d10-f40-i02", "dimensions:10 function_indices:40 instance_indices:2"),
-    ):
-        task = carps_like.task(name)
-        suite = cocoex.Suite(task.description.collection, "", options)
-        problem = suite.get_problem(0)
-        low = task.description.checker.params[0].lower
-        zero, one = task._zero, task._one  # type: ignore[attr-defined]
-        for x in np.random.default_rng(0).uniform(low, -low, (50, len(problem.lower_bounds))):
-            result = task.evaluate(at(x))
-            expected = (problem(x) - zero) / one
-            assert list(result.objectives.values()) == np.atleast_1d(expected).tolist()
-            if result.constraints:
-                assert result.constraints == tuple(problem.constraint(x).tolist())
-
-
 def test_noise_follows_from_the_seed_alone() -> None:
     pytest.importorskip("cocoex")
     first = carps_like.task("bbob-noisy-d05-f101-i01")
@@ -130,21 +111,7 @@ def test_noise_follows_from_the_seed_alone() -> None:
     assert len(set(alone)) == 3
 
 
-def test_pymoo_equals_its_own_evaluate() -> None:
-    pytest.importorskip("pymoo")
-    for name in list(collections()["pymoo"].names())[::40]:
-        task = carps_like.task(name)
-        problem = task._problem  # type: ignore[attr-defined]
-        low, high = problem.xl, problem.xu
-        if task.description.n_integer:
-            continue
-        for u in np.random.default_rng(1).random((10, problem.n_var)):
-            x = low + u * (high - low)
-            out = problem.evaluate(x[None, :], return_as_dictionary=True)
-            assert list(task.evaluate(at(x)).objectives.values()) == out["F"][0].tolist()
-
-
-def test_botorch_and_nevergrad_reach_their_optima() -> None:
+def test_nevergrad_reaches_its_optima() -> None:
     pytest.importorskip("nevergrad")
     for name in ("nevergrad-rastrigin-d05-i02", "nevergrad-bentcigar-d10-i03"):
         task = carps_like.task(name)
