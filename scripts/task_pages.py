@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 
 import carps_like
-from carps_like.description import Objective, TaskDescription
+from carps_like.description import COLUMNS, Objective, TaskDescription
 from carps_like.registry import Collection, collections
 from carps_like.space import Sampler
 from carps_like.testing.tasks import sample
@@ -107,7 +107,17 @@ def _one(t: TaskDescription) -> str:
         lines.append(f"- objective {_objective(o)}" + (": " + ", ".join(known) if known else ""))
     if t.fidelity:
         lines.append(f"- fidelity {_fidelity(t)}; cost: {t.fidelity.cost_law}")
-    lines.append(f"- budget {t.budget.data()}")
+    if t.optimum_source:
+        lines.append(f"- best values from: {t.optimum_source}")
+    if t.hypervolume is not None:
+        lines.append(f"- best known hypervolume {t.hypervolume:.6g}")
+    if t.constraints:
+        lines.append(f"- {len(t.constraints)} constraints: {t.constraints[0]}, ..., <= 0 when kept")
+    words = [word for word in ("noisy", "deterministic", "real", "stateful") if getattr(t, word)]
+    lines.append(f"- {t.kind}" + "".join(f", {word}" for word in words))
+    seconds = "the time that it took" if t.unit_cost is None else f"{t.unit_cost:g} s"
+    lines.append(f"- a full evaluation counts as {seconds}, where it names no time of its own")
+    lines.append("- budget " + ", ".join(f"{v:g} {k}" for k, v in t.budget.data().items()))
     params = t.checker.params
     lines += [
         "",
@@ -241,7 +251,11 @@ def index(found: dict[str, Collection]) -> str:
         "`scripts/task_pages.py`.\n\n"
         "| collection | kind | bb | mf | mo | momf | dimension |\n|---|---|---|---|---|---|---|\n"
         + "\n".join(rows)
-        + f"\n| all | | {total} | |\n"
+        + f"\n| all | | {total} | |\n\n"
+        "`carps-like tasks --where \"n_continuous <= 5 and kind == 'surrogate'\"` filters on what "
+        f"tasks declare: `{'`, `'.join(COLUMNS)}`, and `ready` and `missing`. What a task lacks "
+        "equals `None` (`optimum is not None`). `carps-like task NAME` prints all of one task, "
+        "with its space.\n"
     )
 
 

@@ -45,3 +45,29 @@ def test_there_are_fifteen_collections_and_hundreds_of_each_type() -> None:
             types[kind] = types.get(kind, 0) + 1
     assert len(collections()) >= 15
     assert min(types[kind] for kind in ("bb", "mf", "mo", "momf")) >= 300
+
+
+# numbers of problems that the sources themselves give
+SIZES = {
+    "bbob": 24 * 6 * 15, "sbox": 24 * 6 * 15, "pbo": 25 * 4 * 5, "bbob-noisy": 2700,
+    "bbob-largescale": 2160, "bbob-mixint": 2160, "bbob-constrained": 4860, "bbob-boxed": 2160,
+    "bbob-biobj": 4950, "bbob-biobj-ext": 8280, "bbob-biobj-mixint": 8280, "yahpo": 4 * 515,
+    "hpobench": 4 * 8, "fcnet": 4 * 4, "nb201": 4 * 3, "nbgraph": 2 * 9,
+}  # fmt: skip
+INSTANCES = {
+    "lcbench": 34, "rbv2_xgboost": 119, "rbv2_rpart": 117, "iaml_glmnet": 4,
+    "fair_": 8, "_v2": 233,
+}  # fmt: skip
+
+
+def test_suites_are_complete() -> None:
+    for key, n in SIZES.items():
+        assert len(list(collections()[key].names())) == n, key
+    yahpo = [n.split("-")[1] for n in collections()["yahpo"].names() if n.endswith("-bb")]
+    for part, n in INSTANCES.items():
+        found = [s for s in yahpo if (part in s if "_" in (part[0], part[-1]) else s == part)]
+        assert len(found) == n, part
+    assert len({n.split("-")[1] for n in collections()["nevergrad"].names()}) == 38
+    lcdb = {n.split("-")[1] for n in collections()["lcdb"].names()}
+    tables = {describe_task(n).metadata["table"] for n in collections()["moot"].names()}
+    assert (len(lcdb), len(tables)) == (248, 83)

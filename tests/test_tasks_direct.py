@@ -1,6 +1,7 @@
 """Random configurations evaluated by hand through the library itself, and by our task: the same.
 
-What is called is written out here from the task's name alone, with nothing of ``carps_like.tasks``.
+What is called is written out here from the task's name alone, with nothing of ``carps_like.tasks``
+but the splits of its data sets.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pytest
 import carps_like
 from carps_like.registry import collections
 from carps_like.space import Sampler
+from carps_like.tasks.training import split
 
 Config = dict[str, Any]
 Values = tuple[list[float], list[float]]  # objectives, constraints
@@ -179,6 +181,40 @@ def test_a_task_answers_what_the_library_answers(collection: str) -> None:
             result = task.evaluate(config, seed=3)
             assert list(result.objectives.values()) == values, name
             assert list(result.constraints) == limits, name
+
+
+@pytest.mark.parametrize("data", ["iris", "digits", "diabetes"])
+@pytest.mark.parametrize("learner", ["svm", "forest", "tree"])
+def test_a_training_scores_what_scikit_learn_scores(learner: str, data: str) -> None:
+    pytest.importorskip("sklearn")
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+    from sklearn.metrics import accuracy_score, root_mean_squared_error
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC, SVR
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+    kinds = {
+        "svm": (SVC, SVR),
+        "forest": (RandomForestClassifier, RandomForestRegressor),
+        "tree": (DecisionTreeClassifier, DecisionTreeRegressor),
+    }
+    x, y, x_valid, y_valid, x_test, y_test = split(data)
+    if learner == "svm":
+        scaler = StandardScaler().fit(x)
+        x, x_valid, x_test = map(scaler.transform, (x, x_valid, x_test))
+    task = carps_like.task(f"training-{learner}-{data}-bb")
+    sampler = Sampler(task.description.checker, 11)
+    for _ in range(3):
+        config = sampler.sample()
+        seed = {} if learner == "svm" else {"random_state": 3}
+        model = kinds[learner][data == "diabetes"](**config, **seed).fit(x, y)
+        score = root_mean_squared_error if data == "diabetes" else accuracy_score
+        result = task.evaluate(config, seed=3)
+        assert result.value * (1 if data == "diabetes" else -1) == pytest.approx(
+            score(y_valid, model.predict(x_valid)), rel=1e-12
+        )
+        (test,) = (v for k, v in result.extra.items() if k.startswith("test_"))
+        assert test == pytest.approx(score(y_test, model.predict(x_test)), rel=1e-12)
 
 
 # --- COCO: its values, shifted and scaled so that the best is 0 ---
