@@ -215,8 +215,9 @@ class YahpoTask(Task):
     ) -> Outcome:
         get = config.get
         self._put_cat(self._cat, 0, *[codes[get(name)] for name, codes in self._codes])
-        self._put_cont(self._cont, 0, *[get(name, fixed) for name, fixed in self._numbers])
-        self._cont[0, self._fidelity] = self._full if fidelity is None else fidelity
+        numbers = [get(name, fixed) for name, fixed in self._numbers]
+        numbers[self._fidelity] = self._full if fidelity is None else fidelity
+        self._put_cont(self._cont, 0, *numbers)
         row = self._session.run(self._outputs, self._inputs)[0][0].tolist()
         cost = sum([max(0.0, row[i]) for i in self._runtime])
         return Outcome({name: row[i] for name, i in self._wanted}, cost)
