@@ -8,8 +8,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar
@@ -128,6 +128,17 @@ def server_of(environment: Environment) -> Server:
         server.end()
     _servers[environment] = Server(environment)
     return _servers[environment]
+
+
+@contextmanager
+def server_for_now(environment: Environment | None) -> Iterator[None]:
+    """A server that is started meanwhile ends with it."""
+    before = set(_servers)
+    try:
+        yield
+    finally:
+        if environment is not None and environment not in before and environment in _servers:
+            _servers.pop(environment).end()
 
 
 @atexit.register
