@@ -171,11 +171,12 @@ class SyneTuneMany(_SyneTune):
         )
 
         def build(config_space: Any, metrics: Any, random_seed: int, **options: Any) -> Any:
-            searcher = many.MultiObjectiveRegularizedEvolution(
+            searcher = construct(
+                many.MultiObjectiveRegularizedEvolution,
+                options,
                 config_space=config_space,
                 random_seed=random_seed,
                 multiobjective_priority=ranks(),
-                **options,
             )
             return SingleFidelityScheduler(
                 config_space=config_space,
