@@ -31,7 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "hyperopt-tpe": {"n_startup_jobs": 3},
     "neps-bo": {"initial_design_size": 3},
     "neps-pibo": {"initial_design_size": 3},
-    "ax": {"initialization_budget": 3},
+    "ax": {"initialization_budget": 4},
     "bayes-opt-": {"init_points": 3},
     "openbox-ea": {"population_size": 3, "subset_size": 2},
     "cmaes-warmstarted": {"n_startup_trials": 10},
