@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from carps_like.errors import BadValue
+from carps_like.isolation.client import server_of
 from carps_like.registry import variant, variants
 from carps_like.testing import Check, Effort, checks_for
 from carps_like.testing.conformance import driven
@@ -100,6 +101,8 @@ def test_the_options_that_a_variant_lists_are_its_librarys_and_no_others_are_tak
     chosen = variant(name)
     if chosen.missing() is not None or chosen.to_build():
         pytest.skip("not here")
+    if chosen.environment is not None:
+        server_of(chosen.environment)  # one for all of its variants
     found = problems(chosen.capabilities, 60)
     description = next(iter(found.values())).description
     chosen.check_options(chosen.options)
