@@ -74,6 +74,7 @@ class Pairs:
         self._live = live or Live()
         self._missing: dict[str, CarpsLikeError | None] = {}
         self._states: dict[tuple[Any, ...], tuple[str, str]] = {}
+        self._tried: set[str] = set()  # optimizers whose options their libraries have seen
 
     def state(self, spec: Spec, description: TaskDescription) -> tuple[str, str]:
         """(state, reason) of a run that has not been done."""
@@ -99,6 +100,10 @@ class Pairs:
             if error is not None:
                 data = isinstance(error, MissingData)
                 return (DATA_MISSING if data else LIBRARY_MISSING), str(error)
+        optimizer = _json(spec.optimizer)
+        if optimizer not in self._tried:
+            variant.try_options(replace(description, budget=Budget(**spec.budget)))
+            self._tried.add(optimizer)
         return NEW, ""
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -117,13 +118,43 @@ class Variant:
             raise Unsupported(f"optimizer {self.name!r} cannot run task {task.name!r}: {problem}")
         options = {**self.options, **more}
         self.check_options(options)
-        given = {k: v for k, v in options.items() if v is not None}
+        return self._new(task, seed, {k: v for k, v in options.items() if v is not None})
+
+    def _new(self, task: TaskDescription, seed: int, given: dict[str, Any]) -> Optimizer:
         if self.environment is None:
             return self.adapter(task, seed, **given)
         from carps_like.isolation.client import remote_class
 
         remote = remote_class(self.adapter)
         return remote(task, seed, self.target, self.environment, given)
+
+    def try_options(self, task: TaskDescription, names: Iterable[str] = ()) -> None:
+        """Build it once where it has options of which only its library knows: those that neither
+        its class nor the shipped file of its name lists. ``names`` are tried too, null or not.
+
+        Where its environment is not built yet, the library speaks at the beginning of the run.
+
+        Raises:
+            BadValue: the library has no such option. Other errors are left to the run.
+        """
+        from carps_like.isolation.client import server_for_now
+        from carps_like.seeds import GlobalSeeds
+
+        shipped = shipped_variants().get(self.name)
+        listed = set(shipped.options) if shipped and shipped.target == self.target else set()
+        parameters = inspect.signature(self.adapter.__init__).parameters
+        tried = (self.options.keys() - listed - parameters.keys()) | set(names)
+        if not tried or self.to_build():
+            return
+        given = {k: v for k, v in self.options.items() if v is not None or k in tried}
+        with warnings.catch_warnings(), server_for_now(self.environment), GlobalSeeds(0)():
+            warnings.simplefilter("ignore")
+            try:
+                self._new(task, 0, given).close()
+            except BadValue:
+                raise
+            except Exception:
+                pass
 
 
 @cache

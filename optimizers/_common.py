@@ -30,14 +30,30 @@ def checked(
     function: Callable[..., Any], options: Mapping[str, Any], fixed: Iterable[str] = ()
 ) -> Mapping[str, Any]:
     """``options``, if ``function`` takes them all; else :class:`BadValue` with the nearest one."""
-    parameters = inspect.signature(function).parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        known = [name for name in parameters if name not in fixed]
-        for name in options:
-            if name not in known:
-                hint = did_you_mean(name, known, f"it has {', '.join(known)}")
-                raise BadValue(f"{function.__name__} has no option {name!r}{hint}")
+    names = _parameters(function)
+    known = [name for name in names or () if name not in fixed]
+    for name in options if names is not None else ():
+        if name not in known:
+            hint = did_you_mean(name, known, f"it has {', '.join(known)}")
+            raise BadValue(f"{function.__name__} has no option {name!r}{hint}")
     return options
+
+
+def _parameters(function: Callable[..., Any]) -> list[str] | None:
+    """Names that it takes; None if it takes any. What a class leaves open goes to its bases."""
+    bases = [function]
+    if isinstance(function, type):
+        bases = [vars(c)["__init__"] for c in function.__mro__[:-1] if "__init__" in vars(c)]
+    names = []
+    for one in bases:
+        parameters = inspect.signature(one).parameters.values()
+        names += [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    else:
+        if not isinstance(function, type):
+            return None
+    return [name for name in names if name != "self"]
 
 
 @cache

@@ -41,7 +41,8 @@ class Cma(Generational):
         known = cma.CMAOptions.defaults()
         for name in options:
             if name not in known:
-                raise BadValue(f"cma has no option {name!r}{did_you_mean(name, known)}")
+                hint = did_you_mean(name, known, "see cma.CMAOptions()")
+                raise BadValue(f"cma has no option {name!r}{hint}")
         self._checker = task.checker
         self._cube = Cube(task.checker)
         self._rng = np.random.RandomState(seed % 2**32)

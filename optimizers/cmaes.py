@@ -10,7 +10,7 @@ import numpy as np
 from carps_like.description import TaskDescription
 from carps_like.errors import BadValue, did_you_mean
 from carps_like.interface import Capabilities
-from carps_like.optimizers._common import Generational, construct, values_of
+from carps_like.optimizers._common import Generational, checked, construct, values_of
 from carps_like.optimizers._restarts import Restarts
 from carps_like.space import Cube, Param
 from carps_like.trial import Result, Value
@@ -112,7 +112,8 @@ class WarmStarted(_OneBox):
         if n_startup_trials * gamma < 1:
             raise BadValue(f"gamma={gamma} of {n_startup_trials} startup trials is none of them")
         super().__init__(task, seed)
-        self._startup, self._seed, self._options = n_startup_trials, seed, options
+        self._startup, self._seed = n_startup_trials, seed
+        self._options = checked(get_warm_start_mgd, options, ["source_solutions"])
         self._rng = np.random.default_rng(seed)
         self._fit = get_warm_start_mgd
 

@@ -66,7 +66,7 @@ class GradientFree(Optimizer):
             hint = did_you_mean(name, ask_tell.__all__)
             raise BadValue(f"gradient_free_optimizers has no optimizer {optimizer!r}{hint}")
         self._class = getattr(ask_tell, name)
-        self._options = checked(self._class, options)
+        self._options = checked(self._class, options, ("search_space", "random_state"))
         self._seed = seed % 2**31
         self._cube = Cube(task.checker)
         self._sampler = Sampler(task.checker, seed)

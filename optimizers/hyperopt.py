@@ -64,7 +64,8 @@ class Hyperopt(Optimizer):
                 f"hyperopt has no algorithm {algorithm!r}{did_you_mean(algorithm, _ALGORITHMS)}"
             )
         suggest = getattr(hyperopt, algorithm).suggest
-        self._suggest = partial(suggest, **checked(suggest, options))
+        takes = hyperopt.anneal.AnnealingAlgo if algorithm == "anneal" else suggest
+        self._suggest = partial(suggest, **checked(takes, options, ("domain", "trials", "seed")))
         self._rand = hyperopt.rand.suggest
         self._cube = Cube(task.checker)
         space = {p.name: expression(p) for p in self._cube.params}

@@ -44,6 +44,23 @@ def value(param: Param, x: Any) -> Value:
     return round(inside) if param.kind == "int" else inside
 
 
+def ranks() -> Any:
+    """The non-dominated rank of each point, lowest first.
+
+    Syne Tune's own class (0.16) gives the order of the points, which its schedulers read as ranks:
+    they would then choose without regard to the values.
+    """
+    from syne_tune.optimizer.schedulers.multiobjective.multiobjective_priority import (
+        NonDominatedPriority,
+    )
+
+    class Ranks(NonDominatedPriority):  # type: ignore[misc]
+        def priority_unsafe(self, objectives: Any) -> Any:
+            return super().priority_unsafe(objectives).argsort()
+
+    return Ranks()
+
+
 @dataclass
 class _Job:
     """A trial of Syne Tune's."""
@@ -117,21 +134,35 @@ class _SyneTune(Optimizer):
 
 
 class SyneTune(_SyneTune):
-    """One objective at the full fidelity: TPE, BORE, CQR, REA, BOTorch."""
+    """One objective at the full fidelity: TPE, BORE, CQR."""
 
     capabilities = Capabilities(global_seeds=True)
 
 
-class SyneTuneRandom(_SyneTune):
-    """Syne Tune's random search."""
+class SyneTuneInTurn(_SyneTune):
+    """BOTorch, whose searcher pairs configurations with results by the order in which they come."""
 
-    capabilities = Capabilities(global_seeds=True, multi_objective=True, learns=None)
+    capabilities = Capabilities(global_seeds=True, parallel=False)
+
+
+class SyneTuneRandom(_SyneTune):
+    """Syne Tune's random search, which refuses a second objective."""
+
+    capabilities = Capabilities(global_seeds=True, learns=None)
+
+
+class SyneTuneEvolution(_SyneTune):
+    """Regularised evolution (Real et al., 2019): its first population is 100 random ones."""
+
+    capabilities = Capabilities(global_seeds=True, learns=300)
 
 
 class SyneTuneMany(_SyneTune):
-    """Multi-objective regularised evolution."""
+    """Multi-objective regularised evolution, from a population of 100 as well."""
 
-    capabilities = Capabilities(global_seeds=True, multi_objective=True, single_objective=False)
+    capabilities = Capabilities(
+        global_seeds=True, multi_objective=True, single_objective=False, learns=300
+    )
 
     def _class(self, scheduler: str) -> Any:
         from syne_tune.optimizer.schedulers import multiobjective as many
@@ -140,8 +171,12 @@ class SyneTuneMany(_SyneTune):
         )
 
         def build(config_space: Any, metrics: Any, random_seed: int, **options: Any) -> Any:
-            searcher = many.MultiObjectiveRegularizedEvolution(
-                config_space=config_space, random_seed=random_seed, **options
+            searcher = construct(
+                many.MultiObjectiveRegularizedEvolution,
+                options,
+                config_space=config_space,
+                random_seed=random_seed,
+                multiobjective_priority=ranks(),
             )
             return SingleFidelityScheduler(
                 config_space=config_space,
@@ -222,6 +257,9 @@ class SyneTuneManyFidelity(SyneTuneFidelity):
         from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
 
         return MOASHA
+
+    def _fixed(self, task: TaskDescription) -> dict[str, Any]:
+        return super()._fixed(task) | {"multiobjective_priority": ranks()}
 
 
 class Pbt(SyneTuneFidelity):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import ConfigSpace as cs
+import psutil
 import pytest
 
 from carps_like.budget import Budget
@@ -44,6 +46,10 @@ class Noisy(Optimizer):
         print("a library that prints to stdout")
         if self.mood == "raise":
             raise RuntimeError("out of ideas")
+        if self.mood == "compute":
+            open(os.path.join(os.path.dirname(__file__), "computes"), "w").close()
+            while True:
+                pass
         if self.mood == "die":
             print("last words", flush=True)
             os._exit(3)
@@ -129,6 +135,49 @@ def test_the_server_ends_with_its_client(noisy: Variant, plain: Environment) -> 
     process = server._process
     server.end()
     assert process.poll() is not None
+
+
+OWNER = """
+import sys
+sys.path[:0] = [{tests!r}, {folder!r}]
+from test_isolation import PLAIN, _task
+from carps_like.isolation import Environment
+from carps_like.isolation.client import server_of
+from carps_like.variants import Variant
+environment = Environment.of(PLAIN, "plain")
+noisy = Variant("noisy", "noisy_adapter.Noisy", {{"mood": "compute"}}, environment)
+optimizer = noisy.build(_task(), 1)
+print(server_of(environment)._process.pid, flush=True)
+optimizer.ask()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal")
+def test_a_server_that_computes_ends_when_its_owner_is_killed(
+    noisy: Variant, tmp_path: Path
+) -> None:
+    script = OWNER.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        server = psutil.Process(int(owner.stdout.readline()))
+        while not (tmp_path / "computes").exists():
+            assert server.is_running() and owner.poll() is None
+            time.sleep(0.05)
+        owner.kill()
+    _, alive = psutil.wait_procs([server], timeout=10)
+    for process in alive:
+        process.kill()
+    assert not alive, "it computes on"
+
+
+def test_a_server_outlives_the_thread_that_began_it(noisy: Variant, plain: Environment) -> None:
+    server_of(plain).end()
+    found: list[Optimizer] = []
+    thread = threading.Thread(target=lambda: found.append(noisy.build(_task(), 1)))
+    thread.start()
+    thread.join()
+    time.sleep(0.2)
+    assert len(_asked(found[0], 2)) == 2
 
 
 def test_a_bad_option_is_one_line_as_in_process(noisy: Variant) -> None:

@@ -6,61 +6,75 @@ others are checked where they have been built.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from carps_like.errors import BadValue
+from carps_like.isolation.client import server_of
 from carps_like.registry import variant, variants
 from carps_like.testing import Check, Effort, checks_for
 from carps_like.testing.conformance import driven
 from carps_like.testing.problems import problems, quadratic, quadratic_space
 
-# initial designs small enough that a model is asked within a few trials
+# initial designs small enough that a model is asked within a few trials; the longest prefix counts
 SMALL: dict[str, dict[str, Any]] = {
     "optuna-gp": {"n_startup_trials": 3},
     "optuna-tpe": {"n_startup_trials": 3},
     "smac-": {"n_configs": 3, "retrain_after": 1},
+    "smac-ac": {"retrain_after": 4, "probability": 0.05},
+    "smac-random": {},
+    "smac-hyperband": {},
     "skopt-": {"n_initial_points": 3},
     "botorch-": {"n_initial": 3, "raw_samples": 16, "num_restarts": 2},
     "hyperopt-tpe": {"n_startup_jobs": 3},
     "neps-bo": {"initial_design_size": 3},
     "neps-pibo": {"initial_design_size": 3},
-    "ax": {"initialization_budget": 3},
+    "ax": {"initialization_budget": 4},
     "bayes-opt-": {"init_points": 3},
     "openbox-ea": {"population_size": 3, "subset_size": 2},
     "cmaes-warmstarted": {"n_startup_trials": 10},
+    "syne-tune-rea": {"population_size": 5, "sample_size": 3},
+    "syne-tune-morea": {"population_size": 5, "sample_size": 3},
 }
-NO_DESIGN = ("smac-random", "smac-hyperband")
-# a model per ask: two checks, few trials
-SLOW = ("smac-", "skopt-", "botorch-", "optuna-gp", "neps-bo", "neps-pibo", "neps-primo", "ax",
-        "bayes-opt", "openbox-", "syne-tune-bo", "syne-tune-cqr", "evosax-", "bohb")  # fmt: skip
+# a model per ask, or a second to import: two checks of few trials. By how many the values matter:
+# after the initial design, or where the first rung of 27 is promoted
+SLOW = {
+    "smac-": 8, "smac-ac": 12, "smac-hyperband": 30, "smac-mf": 30, "skopt-": 8, "botorch-": 8,
+    "optuna-gp": 8, "neps-bo": 8, "neps-pibo": 8, "neps-primo": 8, "neps-priorband-bo": 30,
+    "ax": 6, "bayes-opt": 8, "openbox-": 8, "openbox-tpe": 20, "evosax-": 12, "bohb": 30,
+    "syne-tune-bohb": 30, "syne-tune-bore": 12, "syne-tune-botorch": 8, "syne-tune-cqr": 8,
+    "syne-tune-tpe": 20, "syne-tune-asha-bore": 12, "syne-tune-asha-cqr": 12,
+}  # fmt: skip
 SLOW_CHECKS = ("a replay gives the same bits", "told values change what is asked")
 ALWAYS_BUILT = ("neps", "openbox")
 # seconds and more per ask: in `make conformance` alone
 NEVER_HERE = ("botorch-saasbo", "botorch-mfkg", "botorch-qlognehvi", "botorch-qlognparego")
-# their models are asked later than this slice is long
-LATER = ("smac-ac", "smac-hyperband", "smac-mf", "openbox-tpe", "neps-priorband-bo")
 # (variant, check) -> why it is known to fail
 KNOWN: dict[tuple[str, str], str] = {}
 
 
+def _longest(name: str, by_prefix: dict[str, Any]) -> Any:
+    found = [prefix for prefix in by_prefix if name.startswith(prefix)]
+    return by_prefix[max(found, key=len)] if found else None
+
+
 def _effort(name: str) -> Effort:
-    slow = name.startswith(SLOW)
-    found = next((o for prefix, o in SMALL.items() if name.startswith(prefix)), None)
-    options = None if name in NO_DESIGN else found
-    if slow:
-        return Effort(trials=6, seeds=0, options=options, patience=8)
+    options, patience = _longest(name, SMALL), _longest(name, SLOW)
+    if patience is not None:
+        return Effort(trials=6, seeds=0, options=options, patience=patience)
     return Effort(trials=20, seeds=0, options=options)
 
 
 def _cases() -> list[Any]:
     cases = []
     for name in variants():
-        if name in NEVER_HERE or name in LATER:
+        if name in NEVER_HERE:
             continue
         for check in checks_for(variant(name).capabilities, _effort(name)):
-            if name.startswith(SLOW) and check.name not in SLOW_CHECKS:
+            if _longest(name, SLOW) is not None and check.name not in SLOW_CHECKS:
                 continue
             known = KNOWN.get((name, check.name))
             marks = [pytest.mark.xfail(reason=known, strict=True)] if known else []
@@ -78,6 +92,25 @@ def test_every_variant_keeps_what_it_claims(name: str, check: Check) -> None:
     if environment is not None and not environment.ready and environment.name not in ALWAYS_BUILT:
         pytest.skip(f"not built: {chosen.to_build()}")
     check.run(chosen, _effort(name))
+
+
+@pytest.mark.parametrize("name", [n for n in variants() if n not in NEVER_HERE])
+def test_the_options_that_a_variant_lists_are_its_librarys_and_no_others_are_taken(
+    name: str,
+) -> None:
+    chosen = variant(name)
+    if chosen.missing() is not None or chosen.to_build():
+        pytest.skip("not here")
+    if chosen.environment is not None:
+        server_of(chosen.environment)  # one for all of its variants
+    found = problems(chosen.capabilities, 60)
+    description = next(iter(found.values())).description
+    chosen.check_options(chosen.options)
+    chosen.try_options(description, chosen.options)
+    strange = replace(chosen, options={**chosen.options, "unknown_option": 1})
+    with pytest.raises(BadValue, match="no option 'unknown_option'"):
+        strange.check_options(strange.options)
+        strange.try_options(description)
 
 
 def test_smac_hpo_asks_what_smacs_own_loop_asks(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar
@@ -23,6 +25,7 @@ from carps_like.isolation.environment import Environment
 from carps_like.isolation.wire import Message, result_data, task_data
 from carps_like.trial import Result, Trial
 
+Process = subprocess.Popen[bytes]
 _THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
 
 
@@ -32,6 +35,28 @@ class RemoteError(Exception):
 
 class ServerDied(Exception):
     """The other interpreter ended; the message holds the last lines it wrote."""
+
+
+def _lasting(start: Callable[[], Process]) -> Process:
+    """``start()`` in a thread that lives as long as what it started: on Linux the server is ended
+    when the thread that began it ends, not the process.
+    """
+    if sys.platform != "linux":
+        return start()
+    begun: Future[Process] = Future()
+
+    def stay() -> None:
+        try:
+            process = start()
+        except BaseException as error:
+            begun.set_exception(error)
+            return
+        begun.set_result(process)
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+    threading.Thread(target=stay, daemon=True).start()
+    return begun.result()
 
 
 class Server:
@@ -46,14 +71,17 @@ class Server:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         threads = {f"{library}_NUM_THREADS": "1" for library in _THREADS}
         threads["LOKY_MAX_CPU_COUNT"] = "1"
-        self._process = subprocess.Popen(
-            [str(python), "-s", "-P", str(isolation.__path__[0]) + "/server.py"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=inherited | threads | {"PYTHONHASHSEED": "0", "JAX_PLATFORMS": "cpu"},
-        )
         self.pid = os.getpid()
+        file = f"{isolation.__path__[0]}/server.py"
+        self._process = _lasting(
+            lambda: subprocess.Popen(
+                [str(python), "-s", "-P", file, str(self.pid)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env=inherited | threads | {"PYTHONHASHSEED": "0", "JAX_PLATFORMS": "cpu"},
+            )
+        )
         self._runs = 0
         packages = {
             "carps_like": str(carps_like.__path__[0]),
@@ -128,6 +156,17 @@ def server_of(environment: Environment) -> Server:
         server.end()
     _servers[environment] = Server(environment)
     return _servers[environment]
+
+
+@contextmanager
+def server_for_now(environment: Environment | None) -> Iterator[None]:
+    """A server that is started meanwhile ends with it."""
+    before = set(_servers)
+    try:
+        yield
+    finally:
+        if environment is not None and environment not in before and environment in _servers:
+            _servers.pop(environment).end()
 
 
 @atexit.register

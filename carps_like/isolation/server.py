@@ -1,16 +1,19 @@
 """Runs inside the other interpreter: builds optimizers, asks and tells them, as asked to.
 
 One JSON line per message on a private copy of file descriptor 1; whatever a library prints goes
-to stderr. The end of stdin ends it. Needs nothing but the standard library, numpy and orjson; the
+to stderr. The end of stdin ends it, and on Linux the death of its client, even while a library
+computes. Needs nothing but the standard library, numpy and orjson; the
 package itself is loaded from the folder that the client names, so that nothing else that is
 installed beside it can be imported here.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -19,6 +22,7 @@ from typing import Any
 import orjson
 
 Message = dict[str, Any]
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def load(name: str, folder: str) -> None:
@@ -76,8 +80,20 @@ def _failure(error: BaseException) -> Message:
     return {"error": str(error), "kind": kind, "traceback": traceback.format_exc()}
 
 
+def end_with(client: int) -> None:
+    """Have the kernel kill this process when the client, its parent, dies; Linux alone can."""
+    if sys.platform != "linux":
+        return
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    if prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+    if os.getppid() != client:  # it had died before
+        os._exit(0)
+
+
 def main() -> None:
     """Serve until stdin ends."""
+    end_with(int(sys.argv[1]))
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     requests = os.fdopen(os.dup(0), "rb")
