@@ -12,7 +12,7 @@ demo: .venv/.installed
 test: .venv-test/.installed
 	$(TEST)/python -m pytest -n 2 --dist loadgroup
 
-# 200 kills where `make test` has 25, 2,000 simulated data sets where it has 500
+# 200 kills where `make test` has 25, 2,000 simulated data sets where it has 300
 test-soak: .venv-test/.installed
 	$(TEST)/python -m pytest -m soak
 

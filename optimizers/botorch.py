@@ -237,9 +237,9 @@ class Turbo(BoTorch):
 
     def __init__(
         self, task: TaskDescription, seed: int, acquisition: str = "logei", successes: int = 3,
-        **options: Any,
+        n_initial: int | None = None, num_restarts: int = 10, raw_samples: int = 512,
     ) -> None:  # fmt: skip
-        super().__init__(task, seed, acquisition, **options)
+        super().__init__(task, seed, acquisition, n_initial, num_restarts, raw_samples)
         self._successes = successes
         self._failures = max(4, self._cube.dimension)
         self._begin()
@@ -352,11 +352,11 @@ class MultiFidelity(_BoTorch):
 
     def __init__(
         self, task: TaskDescription, seed: int, acquisition: str = "qmfkg",
-        fixed_cost: float = 0.1, num_fantasies: int = 16, **options: Any,
+        fixed_cost: float = 0.1, num_fantasies: int = 16,
+        n_initial: int | None = None, num_restarts: int = 4, raw_samples: int = 128,
     ) -> None:  # fmt: skip
         assert task.fidelity is not None  # the capabilities say so
-        options = {"num_restarts": 4, "raw_samples": 128} | options
-        super().__init__(task, seed, acquisition, **options)
+        super().__init__(task, seed, acquisition, n_initial, num_restarts, raw_samples)
         self._fidelity = task.fidelity
         self._cost, self._fantasies = fixed_cost, num_fantasies
 

@@ -75,7 +75,7 @@ def trials_logged(folder: Path) -> int:
     return Index(folder).refresh().n_trials
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(5400)
 @pytest.mark.parametrize("n_kills", [25, pytest.param(200, marks=pytest.mark.soak)])
 def test_random_kills_change_no_trajectory_and_take_no_finished_run(
     tmp_path: Path, undisturbed: dict[str, str], n_kills: int

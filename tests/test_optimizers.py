@@ -42,11 +42,12 @@ SMALL: dict[str, dict[str, Any]] = {
 # a model per ask, or a second to import: two checks of few trials. By how many the values matter:
 # after the initial design, or where the first rung of 27 is promoted
 SLOW = {
-    "smac-": 8, "smac-ac": 12, "smac-hyperband": 30, "smac-mf": 30, "skopt-": 8, "botorch-": 8,
-    "optuna-gp": 8, "neps-bo": 8, "neps-pibo": 8, "neps-primo": 8, "neps-priorband-bo": 30,
-    "ax": 6, "bayes-opt": 8, "openbox-": 8, "openbox-tpe": 20, "evosax-": 12, "bohb": 30,
-    "syne-tune-bohb": 30, "syne-tune-bore": 12, "syne-tune-botorch": 8, "syne-tune-cqr": 8,
-    "syne-tune-tpe": 20, "syne-tune-asha-bore": 12, "syne-tune-asha-cqr": 12,
+    "smac-": 6, "smac-bb": 5, "smac-pibo": 5, "smac-ac": 12, "smac-hyperband": 30, "smac-mf": 30,
+    "skopt-": 6, "botorch-": 6, "optuna-gp": 6, "neps-bo": 6, "neps-pibo": 6, "neps-primo": 8,
+    "neps-priorband-bo": 30, "ax": 6, "bayes-opt": 6, "openbox-": 6, "openbox-ea": 8,
+    "openbox-tpe": 20, "evosax-": 12, "bohb": 30, "syne-tune-bohb": 30, "syne-tune-bore": 12,
+    "syne-tune-botorch": 8, "syne-tune-cqr": 8, "syne-tune-tpe": 20, "syne-tune-asha-bore": 12,
+    "syne-tune-asha-cqr": 12,
 }  # fmt: skip
 SLOW_CHECKS = ("a replay gives the same bits", "told values change what is asked")
 ALWAYS_BUILT = ("neps", "openbox")
@@ -64,7 +65,7 @@ def _longest(name: str, by_prefix: dict[str, Any]) -> Any:
 def _effort(name: str) -> Effort:
     options, patience = _longest(name, SMALL), _longest(name, SLOW)
     if patience is not None:
-        return Effort(trials=6, seeds=0, options=options, patience=patience)
+        return Effort(trials=5, seeds=0, options=options, patience=patience)
     return Effort(trials=20, seeds=0, options=options)
 
 
