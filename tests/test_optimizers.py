@@ -43,9 +43,10 @@ SMALL: dict[str, dict[str, Any]] = {
 # after the initial design, or where the first rung of 27 is promoted
 SLOW = {
     "smac-": 6, "smac-bb": 5, "smac-pibo": 5, "smac-ac": 12, "smac-hyperband": 30, "smac-mf": 30,
-    "skopt-": 6, "botorch-": 6, "optuna-gp": 6, "neps-bo": 6, "neps-pibo": 6, "neps-primo": 8,
-    "neps-priorband-bo": 30, "ax": 6, "bayes-opt": 6, "openbox-": 6, "openbox-ea": 8,
-    "openbox-tpe": 20, "evosax-": 12, "bohb": 30, "syne-tune-bohb": 30, "syne-tune-bore": 12,
+    "skopt-": 8, "skopt-gp": 6, "botorch-": 6, "optuna-gp": 6, "neps-bo": 6, "neps-pibo": 6,
+    "neps-primo": 8, "neps-priorband-bo": 30, "ax": 6, "bayes-opt": 6, "openbox-": 6,
+    "openbox-ea": 8, "openbox-tpe": 20, "evosax-": 12, "bohb": 30,
+    "syne-tune-bohb": 30, "syne-tune-bore": 12,
     "syne-tune-botorch": 8, "syne-tune-cqr": 8, "syne-tune-tpe": 20, "syne-tune-asha-bore": 12,
     "syne-tune-asha-cqr": 12,
 }  # fmt: skip
