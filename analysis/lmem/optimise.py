@@ -72,13 +72,14 @@ def _is_expensive(profile: Profile) -> bool:
 def _scan(profile: Profile, grid: Floats) -> Floats:
     """The best common scale of all terms, then that of each vector term by itself.
 
-    Scalar terms are scanned one by one when descent has ended, in :func:`_escape`.
+    Scalar terms are scanned one by one when descent has ended, in :func:`_escape`, unless that
+    is too expensive: then here.
     """
     scales = np.ones(len(profile.sizes))
     common = [(profile.value(_diagonal(profile, scales * t)), t) for t in grid]
     scales *= min(common)[1]
     for i, size in enumerate(profile.sizes):
-        if size == 1 or len(scales) == 1:
+        if len(scales) == 1 or (size == 1 and not _is_expensive(profile)):
             continue
         tried = []
         for t in grid:
