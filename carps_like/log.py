@@ -33,6 +33,7 @@ import orjson
 
 from carps_like import __version__, schema
 from carps_like.errors import CarpsLikeError
+from carps_like.processes import process_start
 from carps_like.trial import Result, Status, Trial
 
 TRIAL = (
@@ -204,16 +205,6 @@ def provenance() -> dict[str, Any]:
         "git": os.environ.get("CARPS_LIKE_GIT_COMMIT", ""),
         "at": now(),
     }
-
-
-def process_start(pid: int) -> int:
-    """When a process began, in clock ticks since boot: tells a reused number; 0 if it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return 0
-    fields = stat.rpartition(")")[2].split()
-    return 0 if fields[0] in "ZX" else int(fields[19])  # ended, its parent has not looked yet
 
 
 @cache

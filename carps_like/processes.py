@@ -11,6 +11,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,16 @@ def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
 def become_subreaper() -> None:
     """Orphans of this process's children become its own children, and not those of init."""
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def process_start(pid: int) -> int:
+    """When a process began, in clock ticks since boot: tells a reused number; 0 if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    fields = stat.rpartition(")")[2].split()
+    return 0 if fields[0] in "ZX" else int(fields[19])  # ended, its parent has not looked yet
 
 
 def children_of(pid: int) -> list[int]:
@@ -99,14 +110,19 @@ def end_marked(attempt: str) -> None:
 
     They are known by the worker's name in their environment, which forks inherit: neither a
     session of their own nor another parent hides them. One that clears its environment is lost.
+    Returns when they are gone, or after 5 s where the kernel holds one back.
     """
     wanted = f"{MARK}={attempt}".encode()
-    for _ in range(20):  # until none is left that could have forked in between
+    ended: dict[int, int] = {}
+    patience = time.monotonic() + 5
+    while time.monotonic() < patience:  # until none is left that could have forked in between
         found = [pid for pid in _everybody() if wanted in _environment(pid)]
-        if not found:
-            return
         for pid in found:
+            ended[pid] = process_start(pid)
             _send(pid, signal.SIGKILL)
+        if not found and not any(start and process_start(p) == start for p, start in ended.items()):
+            return
+        time.sleep(0.002)
 
 
 def own_children() -> list[int]:

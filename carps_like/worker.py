@@ -28,7 +28,7 @@ from carps_like.interface import Optimizer, Task, described
 from carps_like.library_log import LibraryLog
 from carps_like.limits import tell_begin, tell_end
 from carps_like.live import Live
-from carps_like.log import AttemptLog, DiskFull, process_start
+from carps_like.log import AttemptLog, DiskFull
 from carps_like.plan import Assigned, claim, claimed, holders, read_generation
 from carps_like.processes import (
     STOPPED,
@@ -37,6 +37,7 @@ from carps_like.processes import (
     die_with_parent,
     end_strays,
     own_children,
+    process_start,
     stop_on_signals,
 )
 from carps_like.registry import collection_of, variants

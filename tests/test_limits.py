@@ -16,7 +16,7 @@ import carps_like
 from carps_like import limits
 from carps_like.cli import main
 from carps_like.limits import Cgroup, Warden, cgroup
-from carps_like.log import process_start
+from carps_like.processes import process_start
 
 LIMITS = {
     "hangs": ("limits.run_seconds=8", "timeout", "more than 8 s"),
