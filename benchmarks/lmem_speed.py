@@ -40,18 +40,24 @@ CASES = {
     "interaction": Case(f"{TASKS} + (1|task:optimizer)", 500_000, 300, 1.0),
     "ri-5m": Case(TASKS, 5_000_000, 300, 2.0, 1000),
     "insteval": Case("value ~ service + (1|s) + (1|d)", 73_000, 0, 14.0),
+    "crossed-local": Case("value ~ service + (1|s) + (1|d)", 200_000, 0, np.inf),
+    "crossed-random": Case("value ~ service + (1|s) + (1|d)", 30_000, 0, np.inf),
     "slopes": Case("value ~ optimizer * x + (x|task)", 500_000, 2_000, np.inf),
     "ri-10m-covariate": Case("value ~ optimizer + x + (1|task)", 10_000_000, 300, np.inf),
 }
+CROSSED = {73_000: (3_000, 1_100), 200_000: (30_000, 25_000), 30_000: (15_000, 9_000)}  # levels
 
 
 def data(case: Case) -> pd.DataFrame:
     """Simulated rows; crossed students and lecturers for the InstEval-like case."""
     rng, n = np.random.default_rng(0), case.rows
     if not case.tasks:
-        s, d = rng.integers(0, 3000, n), rng.integers(0, 1100, n)
+        ns, nd = CROSSED[case.rows]
+        s, d = rng.integers(0, ns, n), rng.integers(0, nd, n)
+        if case.rows == 200_000:  # everybody meets neighbours only
+            d = (s * nd // ns + rng.integers(0, 6, n)) % nd
         service = rng.integers(0, 2, n)
-        value = 0.33 * rng.normal(size=3000)[s] + 0.5 * rng.normal(size=1100)[d] + 0.1 * service
+        value = 0.33 * rng.normal(size=ns)[s] + 0.5 * rng.normal(size=nd)[d] + 0.1 * service
         value += 1.2 * rng.normal(size=n)
         names = np.array(["no", "yes"], dtype=object)
         return pd.DataFrame({"s": s, "d": d, "service": names[service], "value": value})

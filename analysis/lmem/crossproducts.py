@@ -5,17 +5,26 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.csgraph import connected_components
 
 from carps_like.analysis.lmem.design import Design, chunks
-from carps_like.analysis.lmem.elimination import Blocks, Elimination, Floats, Ints, Sizes
+from carps_like.analysis.lmem.elimination import (
+    Blocks,
+    Elimination,
+    Eliminator,
+    Floats,
+    Ints,
+    Sizes,
+)
 from carps_like.analysis.lmem.frame import Cells
-from carps_like.errors import BadValue
+from carps_like.analysis.lmem.sparse import SparseElimination
 
-DENSE_LIMIT = 20_000  # columns of the dense level: 3.2 GB a matrix
+DEAR = 3e9  # operations of an evaluation from which a sparse factorisation is tried for its fill
+DENSE_LIMIT = 1e8  # numbers in dense blocks, 0.8 GB, above which elimination is sparse
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,7 @@ class _Order:
     """An order of elimination: the first factor, nested ones, crossed ones."""
 
     cost: float  # rough number of floating-point operations of one evaluation
+    numbers: float  # in its largest dense blocks
     first: int
     second: tuple[int, ...]
     third: tuple[int, ...]
@@ -81,17 +91,31 @@ def groupings(design: Design, cells: Cells) -> list[Grouping]:
 
 def eliminate(
     design: Design, cells: Cells, factors: list[Grouping]
-) -> tuple[Elimination, list[Ints]]:
-    """The elimination in its cheapest order, and where it keeps every level of every factor.
+) -> tuple[Eliminator[Any], list[Ints]]:
+    """The cheapest elimination, and where it keeps every level of every factor.
+
+    In dense blocks, or by a sparse factorisation where those would be dearer or would not fit.
 
     Raises:
-        BadValue: crossed factors with too many levels for a dense block.
+        BadValue: crossed factors with too many levels for either.
     """
     sums = _accumulate(design, cells, factors)
-    p = sums.c.shape[0]
     if not factors:
         return Elimination(_no_random(sums.c), None, [], []), []
     order = _best_order(factors)
+    too_large = order.numbers > DENSE_LIMIT
+    if too_large or order.cost > DEAR:
+        found = sparse_elimination(sums, factors)
+        if too_large or found.work() < order.cost:
+            return found, [np.arange(f.n_levels) for f in factors]
+    return dense_elimination(sums, factors, order)
+
+
+def dense_elimination(
+    sums: _Sums, factors: list[Grouping], order: _Order
+) -> tuple[Elimination, list[Ints]]:
+    """Elimination in dense blocks, and where it keeps every level of every factor."""
+    p = sums.c.shape[0]
     first = factors[order.first]
     sorted_levels = np.argsort(order.components[order.first], kind="stable")
     nested = _nest(order, factors)
@@ -126,6 +150,21 @@ def eliminate(
     third = [Sizes(g, factors[g].n_levels, factors[g].k) for g in order.third]
     sizes = Sizes(order.first, first.n_levels, first.k)
     return Elimination(blocks, sizes, [n.size for n in nested], third), positions
+
+
+def sparse_elimination(sums: _Sums, factors: list[Grouping]) -> SparseElimination:
+    numbers = range(len(factors))
+    blocks = [[_own(sums.a[g]) if g == h else sums.pair(g, h) for h in numbers] for g in numbers]
+    b = np.concatenate([part.reshape(-1, part.shape[2]) for part in sums.b])
+    sizes = [Sizes(g, factors[g].n_levels, factors[g].k) for g in numbers]
+    a = sparse.csr_array(sparse.block_array(blocks, format="csr"))
+    return SparseElimination(a, b, sums.c, sizes)
+
+
+def _own(a: Floats) -> sparse.bsr_array:
+    """Cross-products of a factor with itself: its levels do not touch each other."""
+    m, k = a.shape[:2]
+    return sparse.bsr_array((a, np.arange(m), np.arange(m + 1)), shape=(m * k, m * k))
 
 
 # -- sums over cells -------------------------------------------------------------------------------
@@ -208,16 +247,8 @@ def _pair_block(
 
 def _best_order(factors: list[Grouping]) -> _Order:
     if len(factors) == 1:
-        return _Order(0.0, 0, (), (), {0: np.arange(factors[0].n_levels)})
-    best = min(_orders(factors), key=lambda order: order.cost)
-    width = sum(factors[g].n_levels * factors[g].k for g in best.third)
-    if width > DENSE_LIMIT:
-        names = ", ".join(repr(":".join(factors[g].group)) for g in best.third)
-        raise BadValue(
-            f"crossed grouping factors {names} have {width} effects in all; "
-            f"at most {DENSE_LIMIT} fit into a dense block"
-        )
-    return best
+        return _Order(0.0, 0.0, 0, (), (), {0: np.arange(factors[0].n_levels)})
+    return min(_orders(factors), key=lambda order: order.cost)
 
 
 def _orders(factors: list[Grouping]) -> Iterator[_Order]:
@@ -230,7 +261,7 @@ def _orders(factors: list[Grouping]) -> Iterator[_Order]:
             for first in inner:
                 second = tuple(g for g in inner if g != first)
                 yield _Order(
-                    _cost(factors, first, second, third, by_factor),
+                    *_cost(factors, first, second, third, by_factor),
                     first,
                     second,
                     third,
@@ -257,14 +288,15 @@ def _cost(
     second: tuple[int, ...],
     third: tuple[int, ...],
     components: dict[int, Ints],
-) -> float:
+) -> tuple[float, float]:
+    """See the first two fields of :class:`_Order`."""
     m, k = factors[first].n_levels, factors[first].k
     c = int(components[first].max()) + 1 if second else 0
     s = sum(int(np.bincount(components[g]).max()) * factors[g].k for g in second)
     q = sum(factors[g].n_levels * factors[g].k for g in third)
     cells = len(factors[first].codes)
     crossed_per_level = min(cells / m * k * max(len(third), 1), q)
-    return (
+    cost = (
         20.0 * m * k**3
         + m * k * s**2
         + 4.0 * c * s**3
@@ -274,6 +306,8 @@ def _cost(
         + 2.0 * c * s * q**2
         + 50.0 * m * k * s * bool(q)
     )
+    numbers = float(m * k * s + c * s * (s + q) + q**2)
+    return cost, numbers
 
 
 def _nest(order: _Order, factors: list[Grouping]) -> list[_Nested]:

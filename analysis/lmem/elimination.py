@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ SMALL = 500_000  # numbers in a batch of products that are formed before they ar
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
+S = TypeVar("S", bound="State")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,12 @@ class State:
 
     log_det: float
     m: Floats
+
+
+@dataclass(frozen=True)
+class BlockState(State):
+    """What the derivatives need of every level."""
+
     h1: Floats
     k1: Floats
     h2: Floats
@@ -80,6 +88,36 @@ class State:
     s33: Floats
     k3: Floats
     b3: Floats
+
+
+Levels = list[list[tuple[Sizes, Floats]]]  # per level of elimination, its factors' arrays
+
+
+class Eliminator(Protocol[S]):
+    """Log-determinant, cross-products and their derivatives for given covariances.
+
+    ``covariances[g]`` is S of grouping factor g, (k, k). P counts the columns of X and y.
+    """
+
+    c: Floats  # [X y]'W[X y], (P, P)
+    n_crossed: int  # effects that cross all others: they make an evaluation expensive
+
+    def evaluate(self, covariances: list[Floats]) -> S:
+        """Eliminate all random effects."""
+
+    def modes(self, state: S, weights: Floats) -> Levels:
+        """``S Z'V^-1 [X y] w`` per level of elimination: conditional modes for a contrast w."""
+
+    def products(self, state: S, n_groupings: int) -> list[Floats]:
+        """For every grouping factor ``sum over levels of J_a J_b'``, shape (k, k, P, P)."""
+
+    def log_det_gradient(
+        self, covariances: list[Floats], state: S, n_groupings: int
+    ) -> list[Floats]:
+        """``d log|V| / dS`` for every grouping factor, symmetric (k, k)."""
+
+    def information(self, grouping: int) -> Floats:
+        """``z'Wz`` of every level of a grouping factor, (levels, k, k)."""
 
 
 def block_diagonal(parts: list[tuple[Floats, int]]) -> Floats:
@@ -99,7 +137,7 @@ def block_diagonal(parts: list[tuple[Floats, int]]) -> Floats:
 
 
 class Elimination:
-    """Evaluates log-determinant, cross-products and their derivatives for given covariances."""
+    """Elimination level by level, in dense blocks."""
 
     def __init__(
         self, blocks: Blocks, first: Sizes | None, second: list[Sizes], third: list[Sizes]
@@ -110,11 +148,12 @@ class Elimination:
         self._r13 = blocks.r13.toarray() if self._r13_dense else blocks.r13
         m, k, p = blocks.b1.shape
         self._flat_b1 = blocks.b1.reshape(m * k, p)
+        self.c, self.n_crossed = blocks.c, len(blocks.a33)
 
     # -- forward ---------------------------------------------------------------------------------
 
-    def evaluate(self, covariances: list[Floats]) -> State:
-        """Eliminate all random effects; ``covariances[g]`` is S of grouping factor g, (k, k)."""
+    def evaluate(self, covariances: list[Floats]) -> BlockState:
+        """See :class:`Eliminator`, as all below."""
         b = self.blocks
         log_det = 0.0
         m, a22, r23, b2, a33, b3 = b.c, b.a22, b.r23, b.b2, b.a33, b.b3
@@ -148,17 +187,15 @@ class Elimination:
             k3, more = self._invert_crossed(covariances, a33)
             log_det += more
             m = m - b3.T @ (k3 @ b3)
-        return State(log_det, (m + m.T) / 2, h1, k1, h2, k2, r23, b2, a22, a33, k3, b3)
+        return BlockState(log_det, (m + m.T) / 2, h1, k1, h2, k2, r23, b2, a22, a33, k3, b3)
 
     # -- derivatives -----------------------------------------------------------------------------
 
-    def modes(self, state: State, weights: Floats) -> list[list[tuple[Sizes, Floats]]]:
-        """``S Z'V^-1 [X y] w`` per level of elimination: conditional modes for a contrast w."""
+    def modes(self, state: BlockState, weights: Floats) -> Levels:
         x1, x2, x3 = self._solve(state)[0]
         return self._split(x1 @ weights, x2 @ weights, x3 @ weights)
 
-    def products(self, state: State, n_groupings: int) -> list[Floats]:
-        """For every grouping factor ``sum over levels of J_a J_b'``, shape (k, k, P, P)."""
+    def products(self, state: BlockState, n_groupings: int) -> list[Floats]:
         _, (j1, j2, j3) = self._solve(state)
         p = self.blocks.c.shape[0]
         result: list[Floats] = [np.zeros((0, 0, p, p))] * n_groupings
@@ -169,10 +206,24 @@ class Elimination:
                 result[size.grouping] = gram.transpose(0, 2, 1, 3)
         return result
 
+    def information(self, grouping: int) -> Floats:
+        if self.first is not None and self.first.grouping == grouping:
+            return self.blocks.a11
+        nested = grouping in [size.grouping for size in self.second]
+        start = 0
+        for size in self.second if nested else self.third:
+            stop = start + size.copies * size.k
+            if size.grouping == grouping:
+                break
+            start = stop
+        dense = self.blocks.a22 if nested else self.blocks.a33[None]
+        shape = (-1, size.copies, size.k, size.copies, size.k)
+        part = dense[:, start:stop, start:stop].reshape(shape)
+        return np.asarray(np.einsum("ciaib->ciab", part).reshape(-1, size.k, size.k))
+
     def log_det_gradient(
-        self, covariances: list[Floats], state: State, n_groupings: int
+        self, covariances: list[Floats], state: BlockState, n_groupings: int
     ) -> list[Floats]:
-        """``d log|V| / dS`` for every grouping factor, symmetric (k, k)."""
         b = self.blocks
         result: list[Floats] = [np.zeros((0, 0))] * n_groupings
         if b.a33.size:
@@ -192,7 +243,7 @@ class Elimination:
             result[self.first.grouping] = u1.sum(axis=0)
         return [(g + g.T) / 2 for g in result]
 
-    def _solve(self, s: State) -> tuple[tuple[Floats, ...], tuple[Floats, ...]]:
+    def _solve(self, s: BlockState) -> tuple[tuple[Floats, ...], tuple[Floats, ...]]:
         """``S Z'V^-1[X y]`` and ``Z'V^-1[X y]`` for the three levels, last first eliminated."""
         b = self.blocks
         x3 = s.k3 @ s.b3
@@ -209,9 +260,9 @@ class Elimination:
             return (s.k1 @ r1, x2, x3), (np.swapaxes(s.h1, 1, 2) @ r1, j2, j3)
         return (r1, x2, x3), (r1, j2, j3)
 
-    def _split(self, v1: Floats, v2: Floats, v3: Floats) -> list[list[tuple[Sizes, Floats]]]:
+    def _split(self, v1: Floats, v2: Floats, v3: Floats) -> Levels:
         """Cut stacked columns into grouping factors; arrays of shape (..., copies, k, ...)."""
-        levels: list[list[tuple[Sizes, Floats]]] = [[], [], []]
+        levels: Levels = [[], [], []]
         if self.first is not None:
             levels[0].append((self.first, v1))
         start = 0
@@ -228,7 +279,7 @@ class Elimination:
             start = stop
         return levels
 
-    def _first_adjoint(self, s: State) -> Floats | None:
+    def _first_adjoint(self, s: BlockState) -> Floats | None:
         """``R1 F R1'`` per level, F the adjoint of what the first level is subtracted from."""
         b = self.blocks
         crossed, nested = bool(b.a33.size), bool(b.a22.shape[1])
@@ -256,7 +307,9 @@ class Elimination:
                     result[:, a, c] += _row_dot(self._r13[c::k], product[a::k])
         return result
 
-    def _crossed_gradient(self, covariances: list[Floats], s: State) -> list[tuple[Sizes, Floats]]:
+    def _crossed_gradient(
+        self, covariances: list[Floats], s: BlockState
+    ) -> list[tuple[Sizes, Floats]]:
         """Diagonal blocks of ``s33 - s33 k3 s33``, summed over the levels of each factor."""
         result, start = [], 0
         for size in self.third:

@@ -352,24 +352,7 @@ def _difference(
 
 def _information(profile: Profile, number: int) -> Floats:
     """``z'Wz`` of a factor's levels: their mean, raised to the size of the largest."""
-    blocks, elimination = profile.elimination.blocks, profile.elimination
-    first = elimination.first
-    if first is not None and first.grouping == number:
-        a = blocks.a11
-    else:
-        second = [s.grouping for s in elimination.second]
-        sizes = elimination.second if number in second else elimination.third
-        dense = blocks.a22 if number in second else blocks.a33[None]
-        start = 0
-        for size in sizes:
-            stop = start + size.copies * size.k
-            if size.grouping == number:
-                break
-            start = stop
-        part = dense[:, start:stop, start:stop].reshape(
-            -1, size.copies, size.k, size.copies, size.k
-        )
-        a = np.einsum("ciaib->ciab", part).reshape(-1, size.k, size.k)
+    a = profile.elimination.information(number)
     traces = np.trace(a, axis1=1, axis2=2)
     return np.asarray(a.sum(axis=0) * (traces.max() / traces.sum()))
 

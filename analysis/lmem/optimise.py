@@ -66,7 +66,7 @@ def _grid(profile: Profile) -> Floats:
 
 
 def _is_expensive(profile: Profile) -> bool:
-    return int(profile.elimination.blocks.a33.shape[0]) > EXPENSIVE
+    return profile.elimination.n_crossed > EXPENSIVE
 
 
 def _scan(profile: Profile, grid: Floats) -> Floats:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy import linalg
 from scipy.linalg import lapack
 
 from carps_like.analysis.lmem.crossproducts import Grouping
-from carps_like.analysis.lmem.elimination import Elimination, Floats, Ints, State, block_diagonal
+from carps_like.analysis.lmem.elimination import Eliminator, Floats, Ints, State, block_diagonal
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,14 @@ class Profile:
 
     def __init__(
         self,
-        elimination: Elimination,
+        elimination: Eliminator[Any],
         factors: list[Grouping],
         sizes: list[int],
         n: int,
         reml: bool,
     ) -> None:
         self.elimination, self.factors, self.sizes = elimination, factors, sizes
-        self.p = elimination.blocks.c.shape[0] - 1
+        self.p = elimination.c.shape[0] - 1
         self.reml = reml
         self.nu = n - self.p if reml else n
         ends = np.cumsum([k * (k + 1) // 2 for k in sizes])
@@ -98,7 +99,7 @@ class Profile:
     def noise(self, theta: Floats) -> float:
         """Rounding error to expect in the deviance: the residual sum of squares is a difference."""
         point = self.at(self.covariances(self.unpack(theta)))
-        total = float(self.elimination.blocks.c[-1, -1])
+        total = float(self.elimination.c[-1, -1])
         return 1e-14 * self.nu * total / max(point.rss, 1e-300)
 
     def value(self, theta: Floats) -> float:
