@@ -25,6 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "optuna-tpe": {"n_startup_trials": 3},
     "smac-": {"n_configs": 3, "retrain_after": 1},
     "smac-ac": {"retrain_after": 4, "probability": 0.05},
+    "smac-pibo": {"n_configs": 3, "retrain_after": 1, "challengers": 100},
     "smac-random": {},
     "smac-hyperband": {},
     "skopt-": {"n_initial_points": 3},
