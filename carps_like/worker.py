@@ -274,8 +274,8 @@ def execute(
     try:
         adapter = live.optimizer if live and live.optimizer else variant.adapter
         capabilities = adapter.capabilities
-        seeded: Any = GlobalSeeds(spec.seed) if capabilities.global_seeds else nullcontext
-        with seeded():
+        seeded = GlobalSeeds(spec.seed) if capabilities.global_seeds else None
+        with (seeded or nullcontext)():
             optimizer = _build(live, spec, described_task)
         closers.append(optimizer.close)
         evaluate = _evaluator(spec, live, isolated, closers)
