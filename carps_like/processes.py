@@ -69,10 +69,11 @@ def process_start(pid: int) -> int:
 def children_of(pid: int) -> list[int]:
     """Direct children of a process, of all its threads."""
     found: list[int] = []
+    folder = f"/proc/{pid}/task"  # text: this is asked after each run
     with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(OSError):
-                found += map(int, (task / "children").read_text().split())
+        for task in os.listdir(folder):
+            with contextlib.suppress(OSError), open(f"{folder}/{task}/children", "rb") as file:
+                found += map(int, file.read().split())
     return found
 
 

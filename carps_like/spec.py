@@ -96,7 +96,7 @@ class Spec:
         text = orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)
         return "r" + hashlib.sha256(text).hexdigest()[:15]
 
-    @property
+    @cached_property
     def variant(self) -> Variant:
         return Variant.of(self.optimizer)
 

@@ -6,7 +6,7 @@ import inspect
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,7 @@ class Variant:
             found["environment"] = {"name": self.environment.name, "requirements": requirements}
         return found
 
-    @property
+    @cached_property
     def adapter(self) -> type[Optimizer]:
         """The adapter class; its library is not imported yet."""
         from carps_like.registry import load_target
@@ -99,7 +99,7 @@ class Variant:
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Raise :class:`BadValue` for an option that the adapter does not have."""
-        parameters = inspect.signature(self.adapter.__init__).parameters
+        parameters = _parameters(self.adapter)
         if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             return
         known = [n for n in parameters if n not in ("self", "task", "seed")]
@@ -142,7 +142,7 @@ class Variant:
 
         shipped = shipped_variants().get(self.name)
         listed = set(shipped.options) if shipped and shipped.target == self.target else set()
-        parameters = inspect.signature(self.adapter.__init__).parameters
+        parameters = _parameters(self.adapter)
         tried = (self.options.keys() - listed - parameters.keys()) | set(names)
         if not tried or self.to_build():
             return
@@ -155,6 +155,11 @@ class Variant:
                 raise
             except Exception:
                 pass
+
+
+@cache
+def _parameters(adapter: type[Optimizer]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(adapter.__init__).parameters
 
 
 @cache

@@ -175,7 +175,7 @@ class Worker:
                     closed.add(chunk)
             if not unsure:
                 return
-            time.sleep(1.0)
+            time.sleep(max(0.2, LOOKING * self._cost))
 
     def _has_ended(self, assigned: Assigned) -> bool:
         executions = self.index.executions.get(assigned.run_id, ())
