@@ -182,7 +182,10 @@ class Run:
         self._abort = abort_on_failure
         self._propose, self._learn = optimizer.ask, optimizer.tell
         if seeded is not None:
-            self._propose, self._learn = _within(seeded, optimizer.ask), _within(seeded, self._learn)
+            self._propose, self._learn = (
+                _within(seeded, optimizer.ask),
+                _within(seeded, self._learn),
+            )
         self._charge, self._penalty = Charge(task, budget.continuation), Penalty(task)
         self._stateful = task.stateful and (budget.continuation or optimizer.capabilities.continues)
         self._past: list[tuple[Trial, float | None, Any]] = []  # stateful tasks: what can go on

@@ -69,11 +69,10 @@ def process_start(pid: int) -> int:
 def children_of(pid: int) -> list[int]:
     """Direct children of a process, of all its threads."""
     found: list[int] = []
-    folder = f"/proc/{pid}/task"  # text: this is asked after each run
-    with contextlib.suppress(OSError):
-        for task in os.listdir(folder):
-            with contextlib.suppress(OSError), open(f"{folder}/{task}/children", "rb") as file:
-                found += map(int, file.read().split())
+    with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/task") as tasks:
+        for task in tasks:
+            with contextlib.suppress(OSError):
+                found += map(int, Path(task.path, "children").read_text().split())
     return found
 
 
