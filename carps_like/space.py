@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -322,10 +322,12 @@ class Cube:
             p for p in self.checker.params if p.kind != "constant"
         )
         self._constants = {p.name: p.default for p in self.checker.params if p.kind == "constant"}
-        # floats and nothing else: what `Param.from_unit` does to them, without the calls
-        self._box: list[tuple[str, float, float]] | None = None
+        self._names = [p.name for p in self.params]
+        self._bounds: np.ndarray[Any, np.dtype[np.float64]] | None = None
         if self.checker.is_box and not any(p.log for p in self.params):
-            self._box = [(p.name, p.lower, p.upper) for p in self.params]
+            self._bounds = np.array(
+                [[p.lower for p in self.params], [p.upper for p in self.params]]
+            )
 
     @property
     def dimension(self) -> int:
@@ -333,18 +335,21 @@ class Cube:
 
     def config(self, x: Iterable[float]) -> dict[str, Value]:
         """The configuration at ``x`` in [0, 1]^dimension; clauses may still forbid it."""
-        return self.at([float(u) for u in x])
+        return self.complete(
+            {p.name: p.from_unit(float(u)) for p, u in zip(self.params, x, strict=True)}
+        )
 
-    def at(self, x: Sequence[float]) -> dict[str, Value]:
-        """The same for numbers that are known to be Python's own."""
-        if self._box is None:
-            values = {p.name: p.from_unit(u) for p, u in zip(self.params, x, strict=True)}
-            return self.complete(values)
-        config: dict[str, Value] = {}
-        for (name, lower, upper), u in zip(self._box, x, strict=True):
-            y = lower + u * (upper - lower)
-            config[name] = y if lower < y < upper else min(upper, max(lower, y))
-        return config
+    def configs(self, points: np.ndarray[Any, np.dtype[np.float64]]) -> list[dict[str, Value]]:
+        """The configurations at many points, shape (n, dimension).
+
+        Where all are floats on a linear scale, what :meth:`Param.from_unit` does is done at once:
+        the same operations on the same numbers, at a tenth of the time.
+        """
+        if self._bounds is None:
+            return [self.config(x) for x in points.tolist()]
+        lower, upper = self._bounds
+        values = np.minimum(upper, np.maximum(lower, lower + points * (upper - lower)))
+        return [dict(zip(self._names, row, strict=True)) for row in values.tolist()]
 
     def complete(self, values: dict[str, Value]) -> dict[str, Value]:
         """``values`` of all that is not constant, with the constants, without what is inactive."""
@@ -359,21 +364,21 @@ class Sampler:
     """Independent samples, uniform on each hyperparameter's scale (log where it says so)."""
 
     TRIES = 10_000  # rejections in a row before a space counts as forbidden throughout
-    BLOCK = 256  # numbers drawn at once: the same ones as drawn sample by sample
+    BLOCK = 64  # numbers drawn at once: the same ones as drawn sample by sample
 
     def __init__(self, space: ConfigurationSpace | Checker, seed: int) -> None:
         self.cube = Cube(space)
         self._rng = np.random.default_rng(seed)
-        self._points: list[list[float]] = []
+        self._drawn: list[dict[str, Value]] = []
 
     def sample(self) -> dict[str, Value]:
         """One legal configuration; raises :class:`BadValue` if none is found."""
         cube = self.cube
         for _ in range(self.TRIES):
-            if not self._points:
+            if not self._drawn:
                 size = max(1, self.BLOCK // max(1, cube.dimension)), cube.dimension
-                self._points = self._rng.random(size)[::-1].tolist()
-            config = cube.at(self._points.pop())
+                self._drawn = cube.configs(self._rng.random(size))[::-1]
+            config = self._drawn.pop()
             if not cube.checker.forbidden(config):
                 return config
         where = cube.checker.where
