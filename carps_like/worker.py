@@ -72,13 +72,12 @@ def foreign(spec: Spec) -> list[str]:
     ``_target_``s, and environments as ``environment:<key>``, since making one installs packages.
     """
     own = [str(spec.task["_target_"])] if "_target_" in spec.task else []
-    wanted = _imports(spec.variant)
-    usual = shipped_variant(
-        spec.variant.name
-    )  # one file, where all of them take a tenth of a second
-    if usual is not None and wanted <= _imports(usual):
+    optimizer = spec.optimizer
+    # one file, where reading all of them takes a tenth of a second
+    usual = shipped_variant(str(optimizer.get("name")))
+    if usual and optimizer.get("_target_") == usual.target and not optimizer.get("environment"):
         return own
-    return own + sorted(wanted - _shipped())
+    return own + sorted(_imports(spec.variant) - _shipped())
 
 
 @cache
