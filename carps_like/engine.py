@@ -14,7 +14,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from carps_like.description import TaskDescription
 from carps_like.interface import Exhausted, Optimizer
 from carps_like.log import TRIAL, AttemptLog
 from carps_like.spec import Simulate
-from carps_like.trial import Result, Status, Trial
+from carps_like.trial import OK, Result, Status, Trial
 
 _NOT_HERE = object()  # the state of a trial that was answered from a log
 NO_PENALTY_KNOWN = 1e10  # told for a failure before anything succeeded, where none is declared
@@ -117,9 +117,12 @@ class Penalty:
         self._worst = [-math.inf] * len(self._declared)
 
     def __call__(self, result: Result) -> Result:
-        if result.ok:
+        if result.status is OK:
             if self._open:
-                self._worst = [max(w, v) for w, v in zip(self._worst, result.values, strict=True)]
+                worst = self._worst
+                for i, value in enumerate(result.values):
+                    if value > worst[i]:
+                        worst[i] = value
             return result
         values = tuple(
             self._so_far(w) if math.isnan(d) else d
@@ -140,7 +143,14 @@ class _Pending:
     trial: Trial
     result: Result
     worker: int
-    told: bool = False
+
+
+def _within(context: Callable[[], AbstractContextManager[None]], call: Any) -> Any:
+    def called(*args: Any) -> Any:
+        with context():
+            return call(*args)
+
+    return called
 
 
 class Run:
@@ -159,7 +169,7 @@ class Run:
         recorded: Sequence[bytes] = (),
         names: Sequence[str] = (),
         abort_on_failure: bool = False,
-        seeded: Callable[[], AbstractContextManager[None]] = nullcontext,
+        seeded: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> None:
         self.optimizer, self.task, self.evaluate, self.recorder = (
             optimizer,
@@ -169,7 +179,13 @@ class Run:
         )
         self.seed, self.budget, self.simulate = seed, budget, simulate
         self._recorded, self._names = recorded, names
-        self._abort, self._seeded = abort_on_failure, seeded
+        self._abort = abort_on_failure
+        self._propose, self._learn = optimizer.ask, optimizer.tell
+        if seeded is not None:
+            self._propose, self._learn = (
+                _within(seeded, optimizer.ask),
+                _within(seeded, self._learn),
+            )
         self._charge, self._penalty = Charge(task, budget.continuation), Penalty(task)
         self._stateful = task.stateful and (budget.continuation or optimizer.capabilities.continues)
         self._past: list[tuple[Trial, float | None, Any]] = []  # stateful tasks: what can go on
@@ -206,7 +222,7 @@ class Run:
                 return self.n_trials
             end, _, item = heapq.heappop(pending)
             self.clock = max(self.clock, end)
-            self._tell(item)
+            self._learn(item.trial, item.result)
             heapq.heappush(idle, item.worker)
 
     def _spent(self) -> bool:
@@ -220,8 +236,7 @@ class Run:
 
     def _ask(self) -> tuple[Trial, float] | None:
         started = time.perf_counter()
-        with self._seeded():
-            trial = self.optimizer.ask()
+        trial = self._propose()
         seconds = time.perf_counter() - started
         if os.getpid() != self._process:  # the optimizer forked, and the copy came back too
             os._exit(0)
@@ -231,9 +246,9 @@ class Run:
         number, self.n_trials = self.n_trials, self.n_trials + 1
         if number < len(self._recorded):
             return self._replay(number, trial, worker)
-        fidelity = self._fidelity(trial)
+        fidelity = None if self.task.fidelity is None else self._fidelity(trial)
         start = self.clock + (ask_seconds if self.simulate.charge_optimizer else 0.0)
-        state, parent = self._inherited(trial)
+        state, parent = self._inherited(trial) if self._stateful else (None, None)
         started = time.perf_counter()
         result = self.evaluate(trial.config, trial.fidelity, trial_seed(self.seed, number), state)
         seconds = time.perf_counter() - started
@@ -277,15 +292,11 @@ class Run:
         over = b.evaluations is not None and self.used > b.evaluations * (1 + 1e-12)
         return over or (b.simulated_seconds is not None and end > b.simulated_seconds)
 
-    def _tell(self, item: _Pending) -> None:
-        with self._seeded():
-            self.optimizer.tell(item.trial, item.result)
-
     # --- states that later trials go on from ---
 
     def _inherited(self, trial: Trial) -> tuple[Any, float | None]:
-        """(state, fidelity) of the trial that this one continues, if its task keeps states."""
-        if not self._stateful or trial.continues is None:
+        """(state, fidelity) of the trial that this one continues, if it does."""
+        if trial.continues is None:
             return None, None
         return self._state(trial.continues), self._past[trial.continues][1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import cached_property
 
 
 class CarpsLikeError(Exception):
@@ -26,11 +27,24 @@ def printable(text: str) -> str:
 
 
 class UnknownName(CarpsLikeError):
-    """A task, optimizer, column or option that does not exist."""
+    """A task, optimizer, column or option that does not exist.
+
+    The near names are looked for when the message is read: among tens of thousands of tasks that
+    takes a second, and who asks only whether a name exists needs no message.
+    """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], otherwise: str = "") -> None:
         self.kind, self.name = kind, name
-        super().__init__(f"unknown {kind} {name!r}{did_you_mean(name, known, otherwise)}")
+        self._known, self._otherwise = known, otherwise
+        super().__init__(kind, name)
+
+    def __str__(self) -> str:
+        return self._message
+
+    @cached_property
+    def _message(self) -> str:
+        hint = did_you_mean(self.name, self._known, self._otherwise)
+        return f"unknown {self.kind} {self.name!r}{hint}"
 
 
 class BadValue(CarpsLikeError, ValueError):

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Literal
 
 from carps_like.description import TaskDescription
 from carps_like.errors import BadValue, MissingLibrary
-from carps_like.trial import Configuration, Outcome, Result, Status, Trial, all_finite
+from carps_like.trial import OK, Configuration, Outcome, Result, Status, Trial, all_finite
 
 
 class Task(ABC):
@@ -135,7 +135,7 @@ def _result(
     if not 0.0 <= cost < math.inf:
         return failure(description, Status.FAILED, f"cost is {cost!r}", 0.0, objectives)
     if all_finite(values):
-        return Result(objectives, values, cost, Status.OK, "", constraints, extra or {}, state)
+        return Result(objectives, values, cost, OK, "", constraints, extra or {}, state)
     found = zip(description.directions, values, strict=True)
     bad = [name for (name, _), value in found if not math.isfinite(value)]
     error = ", ".join(f"objective {name} is {objectives[name]!r}" for name in bad)

@@ -34,7 +34,7 @@ import orjson
 from carps_like import __version__, schema
 from carps_like.errors import CarpsLikeError
 from carps_like.processes import process_start
-from carps_like.trial import Result, Status, Trial
+from carps_like.trial import OK, Result, Status, Trial
 
 TRIAL = (
     "number", "status", "config", "fidelity", "objectives", "cost", "budget_used",
@@ -43,7 +43,7 @@ TRIAL = (
 """Positions in a trial's line; ``more`` is null or a dict of what most trials do not have."""
 
 
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
 
 
 class DiskFull(CarpsLikeError):
@@ -103,7 +103,7 @@ class AttemptLog:
         over_budget: bool,
     ) -> None:
         """One finished evaluation; ``full_cost``: what it would have cost without continuation."""
-        ok = result.status is Status.OK
+        ok = result.status is OK
         config, cost, more = trial.config, result.cost, None
         if not ok or over_budget or trial.info or result.extra or result.constraints:
             more = _more(trial, result, over_budget)
@@ -111,31 +111,26 @@ class AttemptLog:
             more = {"continues": trial.continues}
         if cost != full_cost:
             more = {**(more or {}), "full_cost": full_cost}
-        self._bytes(
-            orjson.dumps(
-                (
-                    number,
-                    result.status,
-                    [config.get(name) for name in self._names],
-                    fidelity,
-                    result.values if ok else None,
-                    cost,
-                    budget_used,
-                    round(ask_seconds, 7),
-                    round(evaluate_seconds, 7),
-                    start,
-                    end,
-                    worker,
-                    more,
-                ),
-                default=str,
-                option=_OPTIONS,
-            )
+        row = (
+            number,
+            result.status,
+            [*map(config.get, self._names)],
+            fidelity,
+            result.values if ok else None,
+            cost,
+            budget_used,
+            int(ask_seconds * 1e7) / 1e7,  # `round` takes three times as long
+            int(evaluate_seconds * 1e7) / 1e7,
+            start,
+            end,
+            worker,
+            more,
         )
+        self._bytes(orjson.dumps(row, default=str, option=_OPTIONS))
 
     def copy(self, line: bytes) -> None:
         """A trial that an earlier attempt finished, as it stands there."""
-        self._bytes(line)
+        self._bytes(line + b"\n")
 
     def done(self, run_id: str, status: Status, error: str, n_trials: int) -> None:
         self._write(
@@ -161,11 +156,10 @@ class AttemptLog:
         self._bytes(orjson.dumps(data, option=_OPTIONS))
 
     def _bytes(self, line: bytes) -> None:
-        data = line + b"\n"
         try:
-            written = os.write(self._file, data)
-            while written < len(data):  # short only when the disk is about to be full
-                written += os.write(self._file, data[written:])
+            written = os.write(self._file, line)
+            while written < len(line):  # short only when the disk is about to be full
+                written += os.write(self._file, line[written:])
         except OSError as error:
             raise DiskFull(f"cannot write the log {self.path}: {error.strerror}") from None
 

@@ -319,20 +319,28 @@ class Generation(Sequence[list[Assigned]]):
 
     def __init__(self, path: Path, lines: Sequence[bytes]) -> None:
         self.path, self._lines = path, lines
-        numbers = [self._head(line) for line in lines]
-        chunks = [chunk for _, chunk in numbers]
+        self._heads = [self._head(line) for line in lines]
+        chunks = [chunk for _, chunk, _ in self._heads]
         if chunks and (chunks[0] < 0 or chunks != sorted(chunks)):
             raise BadResults(f"{path} cannot be read as a plan: its chunks are not in order")
-        self.run_ids = [run_id for run_id, _ in numbers]
         self._starts = [i for i, c in enumerate(chunks) if i == 0 or c != chunks[i - 1]]
         self._starts.append(len(chunks))
 
-    def _head(self, line: bytes) -> tuple[str, int]:
-        """Run and chunk of a line, which begins with the two, without parsing what follows."""
+    def _head(self, line: bytes) -> tuple[str, int, int]:
+        """Run, chunk and round that a line begins with, without parsing what follows."""
         match = _HEAD.match(line)
         if match is None:
             raise BadResults(f"{self.path} cannot be read as a plan: {line[:60]!r}")
-        return match.group(1).decode(), int(match.group(2))
+        return match.group(1).decode(), int(match.group(2)), int(match.group(3))
+
+    @property
+    def run_ids(self) -> list[str]:
+        return [run_id for run_id, _, _ in self._heads]
+
+    def rounds(self, number: int) -> list[tuple[str, int]]:
+        """Run and round of each line of a chunk: telling whether it is done takes no more."""
+        heads = self._heads[self._starts[number] : self._starts[number + 1]]
+        return [(run_id, round_) for run_id, _, round_ in heads]
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -363,7 +371,7 @@ class Generation(Sequence[list[Assigned]]):
         return assigned
 
 
-_HEAD = re.compile(rb'\{"run":"([A-Za-z0-9]+)","chunk":(\d{1,9}),')
+_HEAD = re.compile(rb'\{"run":"([A-Za-z0-9]+)","chunk":(\d{1,9}),"round":(\d{1,9}),')
 
 
 _LONGEST = 1 << 20  # bytes of a line: little that unpacks to very much is not believed

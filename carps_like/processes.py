@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Collection
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,10 @@ def process_start(pid: int) -> int:
 def children_of(pid: int) -> list[int]:
     """Direct children of a process, of all its threads."""
     found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(OSError):
-                found += map(int, (task / "children").read_text().split())
+    with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/task") as tasks:
+        for task in tasks:
+            with contextlib.suppress(OSError), FileIO(f"{task.path}/children") as file:
+                found += map(int, file.read().split())
     return found
 
 

@@ -11,6 +11,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -50,7 +51,7 @@ class Param:
     def to_unit(self, value: Value) -> float:
         """Position in [0, 1]; a choice or an integer lies in the middle of its cell."""
         if self.kind in ("float", "int"):
-            lower, upper = self._ends()
+            lower, upper = self._ends
             x = math.log(float(value)) if self.log else float(value)
             return min(1.0, max(0.0, (x - lower) / (upper - lower) if upper > lower else 0.5))
         return (self.choices.index(value) + 0.5) / len(self.choices)
@@ -58,7 +59,7 @@ class Param:
     def from_unit(self, x: float) -> Value:
         """The value at ``x`` in [0, 1]; the inverse of :meth:`to_unit` for what it returns."""
         if self.kind in ("float", "int"):
-            lower, upper = self._ends()
+            lower, upper = self._ends
             y = lower + x * (upper - lower)
             y = math.exp(y) if self.log else y
             if self.kind == "int":
@@ -67,7 +68,9 @@ class Param:
         n = len(self.choices)
         return self.choices[min(n - 1, max(0, int(x * n)))]
 
+    @cached_property
     def _ends(self) -> tuple[float, float]:
+        """Of the unit interval, on the scale of the hyperparameter."""
         half = 0.5 if self.kind == "int" else 0.0
         lower, upper = self.lower - half, self.upper + half
         return (math.log(lower), math.log(upper)) if self.log else (lower, upper)
@@ -179,9 +182,10 @@ class Checker:
         self.by_name = {p.name: p for p in self.params}
         self._conditions = {name: rule_test(rule) for name, rule in space.conditions.items()}
         self._forbidden = [(text, rule_test(rule)) for text, rule in space.forbidden]
-        self._floats: list[tuple[str, float, float]] | None = None
         plain = not self._conditions and not self._forbidden
-        if plain and all(p.kind == "float" for p in self.params):
+        self.is_box = plain and all(p.kind == "float" for p in self.params)
+        self._floats: list[tuple[str, float, float]] | None = None
+        if self.is_box:
             self._floats = [(p.name, p.lower, p.upper) for p in self.params]
         kinds = {"float": float, "int": int}
         self._mixed = [
@@ -318,6 +322,12 @@ class Cube:
             p for p in self.checker.params if p.kind != "constant"
         )
         self._constants = {p.name: p.default for p in self.checker.params if p.kind == "constant"}
+        self._names = [p.name for p in self.params]
+        self._bounds: np.ndarray[Any, np.dtype[np.float64]] | None = None
+        if self.checker.is_box and not any(p.log for p in self.params):
+            self._bounds = np.array(
+                [[p.lower for p in self.params], [p.upper for p in self.params]]
+            )
 
     @property
     def dimension(self) -> int:
@@ -328,6 +338,18 @@ class Cube:
         return self.complete(
             {p.name: p.from_unit(float(u)) for p, u in zip(self.params, x, strict=True)}
         )
+
+    def configs(self, points: np.ndarray[Any, np.dtype[np.float64]]) -> list[dict[str, Value]]:
+        """The configurations at many points, shape (n, dimension).
+
+        Where all are floats on a linear scale, what :meth:`Param.from_unit` does is done at once:
+        the same operations on the same numbers, at a tenth of the time.
+        """
+        if self._bounds is None:
+            return [self.config(x) for x in points.tolist()]
+        lower, upper = self._bounds
+        values = np.minimum(upper, np.maximum(lower, lower + points * (upper - lower)))
+        return [dict(zip(self._names, row, strict=True)) for row in values.tolist()]
 
     def complete(self, values: dict[str, Value]) -> dict[str, Value]:
         """``values`` of all that is not constant, with the constants, without what is inactive."""
@@ -342,16 +364,22 @@ class Sampler:
     """Independent samples, uniform on each hyperparameter's scale (log where it says so)."""
 
     TRIES = 10_000  # rejections in a row before a space counts as forbidden throughout
+    BLOCK = 64  # numbers drawn at once: the same ones as drawn sample by sample
 
     def __init__(self, space: ConfigurationSpace | Checker, seed: int) -> None:
         self.cube = Cube(space)
         self._rng = np.random.default_rng(seed)
+        self._drawn: list[dict[str, Value]] = []
 
     def sample(self) -> dict[str, Value]:
         """One legal configuration; raises :class:`BadValue` if none is found."""
+        cube = self.cube
         for _ in range(self.TRIES):
-            config = self.cube.config(self._rng.random(self.cube.dimension).tolist())
-            if not self.cube.checker.forbidden(config):
+            if not self._drawn:
+                size = max(1, self.BLOCK // max(1, cube.dimension)), cube.dimension
+                self._drawn = cube.configs(self._rng.random(size))[::-1]
+            config = self._drawn.pop()
+            if not cube.checker.forbidden(config):
                 return config
-        where = self.cube.checker.where
+        where = cube.checker.where
         raise BadValue(f"no legal configuration of {where} in {self.TRIES} samples")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -96,7 +96,7 @@ class Spec:
         text = orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)
         return "r" + hashlib.sha256(text).hexdigest()[:15]
 
-    @property
+    @cached_property
     def variant(self) -> Variant:
         return Variant.of(self.optimizer)
 
@@ -151,7 +151,7 @@ class Spec:
 
 
 def _fields(section: str, kind: type[Simulate] | type[Limits], data: Mapping[str, Any]) -> None:
-    known = [f.name for f in fields(kind)]
+    known = kind.__dataclass_fields__
     for key in data:
         if key not in known:
             raise UnknownName(section, str(key), known, f"there are {', '.join(known)}")

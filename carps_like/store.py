@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -27,6 +27,7 @@ from carps_like.errors import BadResults
 from carps_like.trial import Status
 
 LOGS, PLANS, CLAIMS = "logs", "plans", "claims"
+BLOCK = 1 << 20  # bytes of a log that are read at once
 
 
 @dataclass(slots=True)
@@ -107,19 +108,37 @@ class Index:
     def _read(self, log: LogFile) -> None:
         with log.path.open("rb") as file:
             file.seek(log.offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                start, log.offset = log.offset, log.offset + len(line)
-                if line.startswith(b"["):
-                    if log.current is not None:
-                        log.current.n_trials += 1
-                        log.current.end = log.offset
-                        self.n_trials += 1
-                elif line.startswith(b"{"):
-                    self._event(log, _json(line, log.path, start))
-                    if start == 0 and self.skip is not None and self.skip(log.attempt):
-                        break
+            start = log.offset
+            for block in _blocks(file, alone=start == 0):
+                self._lines(log, block)
+                if start == 0 and self.skip is not None and self.skip(log.attempt):
+                    return
+
+    def _lines(self, log: LogFile, block: bytes) -> None:
+        """Whole lines that follow ``log.offset``.
+
+        Events are looked at; trials, of which there may be millions, are counted in between.
+        """
+        at, end, first = 0, len(block), log.offset
+        while at < end:
+            event = at if block.startswith(b"{", at) else block.find(b"\n{", at, end) + 1 or end
+            if event > at:
+                self._trials(log, block[at:event])
+                at = event
+                continue
+            at = block.index(b"\n", event) + 1
+            log.offset = first + at
+            self._event(log, _json(block[event:at], log.path, first + event))
+
+    def _trials(self, log: LogFile, lines: bytes) -> None:
+        """Whole lines that are no events."""
+        begin, log.offset = log.offset, log.offset + len(lines)
+        n = lines.startswith(b"[") + lines.count(b"\n[")
+        if log.current is None or not n:
+            return
+        log.current.n_trials += n
+        log.current.end = begin + lines.index(b"\n", lines.rfind(b"\n[") + 1) + 1
+        self.n_trials += n
 
     def _event(self, log: LogFile, data: Mapping[str, Any]) -> None:
         kind = data.get("k")
@@ -175,6 +194,18 @@ class Index:
 def _end(execution: Execution, data: Mapping[str, Any]) -> None:
     execution.status = str(data.get("status"))
     execution.error, execution.ended = str(data.get("error") or ""), str(data.get("ended") or "")
+
+
+def _blocks(file: BinaryIO, *, alone: bool) -> Iterator[bytes]:
+    """What follows in a log, in whole lines; the first of them ``alone``. A torn one waits."""
+    block = file.readline() if alone else file.read(BLOCK)
+    while block:
+        if not block.endswith(b"\n"):
+            block += file.readline()
+        yield block[: block.rfind(b"\n") + 1]
+        if not block.endswith(b"\n"):
+            return
+        block = file.read(BLOCK)
 
 
 def _json(line: bytes, path: Path, offset: int) -> Mapping[str, Any]:

@@ -6,8 +6,9 @@ import inspect
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -57,7 +58,7 @@ class Variant:
             found["environment"] = {"name": self.environment.name, "requirements": requirements}
         return found
 
-    @property
+    @cached_property
     def adapter(self) -> type[Optimizer]:
         """The adapter class; its library is not imported yet."""
         from carps_like.registry import load_target
@@ -99,7 +100,7 @@ class Variant:
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Raise :class:`BadValue` for an option that the adapter does not have."""
-        parameters = inspect.signature(self.adapter.__init__).parameters
+        parameters = _parameters(self.adapter)
         if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             return
         known = [n for n in parameters if n not in ("self", "task", "seed")]
@@ -140,9 +141,9 @@ class Variant:
         from carps_like.isolation.client import server_for_now
         from carps_like.seeds import GlobalSeeds
 
-        shipped = shipped_variants().get(self.name)
+        shipped = shipped_variant(self.name)
         listed = set(shipped.options) if shipped and shipped.target == self.target else set()
-        parameters = inspect.signature(self.adapter.__init__).parameters
+        parameters = _parameters(self.adapter)
         tried = (self.options.keys() - listed - parameters.keys()) | set(names)
         if not tried or self.to_build():
             return
@@ -158,13 +159,27 @@ class Variant:
 
 
 @cache
+def _parameters(adapter: type[Optimizer]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(adapter.__init__).parameters
+
+
+@cache
 def shipped_variants() -> Mapping[str, Variant]:
     """The variants of ``configs/optimizer``, by name."""
+    return {name: variant for name in _shipped_files() if (variant := shipped_variant(name))}
+
+
+@cache
+def shipped_variant(name: str) -> Variant | None:
+    """One of them, if there is one of that name; the others' files are not read."""
+    file = _shipped_files().get(name)
+    if file is None:
+        return None
+    return Variant.of(yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER), name)
+
+
+@cache
+def _shipped_files() -> Mapping[str, Traversable]:
     folder = files("carps_like.configs") / "optimizer"
-    found = {}
-    for file in folder.iterdir():
-        if file.name.endswith(".yaml"):
-            data = yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER)
-            name = file.name.removesuffix(".yaml")
-            found[name] = Variant.of(data, name)
+    found = {f.name.removesuffix(".yaml"): f for f in folder.iterdir() if f.name.endswith(".yaml")}
     return dict(sorted(found.items()))

@@ -46,7 +46,7 @@ from carps_like.seeds import GlobalSeeds
 from carps_like.spec import Limits, Simulate, Spec, build_task_of, describe_task_of
 from carps_like.store import Execution, Index, trial_lines
 from carps_like.trial import Status
-from carps_like.variants import Variant
+from carps_like.variants import Variant, shipped_variant
 
 LOOKING = 50  # what others have done is looked up again after this many times what a look costs
 REMOTE_REFRESH = 10.0  # seconds between looks where the folder is shared by many machines
@@ -71,20 +71,25 @@ def foreign(spec: Spec) -> list[str]:
 
     ``_target_``s, and environments as ``environment:<key>``, since making one installs packages.
     """
-    wanted = [str(part["_target_"]) for part in (spec.optimizer, spec.task) if "_target_" in part]
-    if spec.optimizer.get("environment") is not None:
-        wanted.append(_environment(spec.variant))
-    return [name for name in wanted if name not in _shipped()]
+    own = [str(spec.task["_target_"])] if "_target_" in spec.task else []
+    optimizer = spec.optimizer
+    # one file, where reading all of them takes a tenth of a second
+    usual = shipped_variant(str(optimizer.get("name")))
+    if usual and optimizer.get("_target_") == usual.target and not optimizer.get("environment"):
+        return own
+    return own + sorted(_imports(spec.variant) - _shipped())
 
 
 @cache
 def _shipped() -> frozenset[str]:
-    known = variants().values()
-    return frozenset(v.target for v in known) | frozenset(map(_environment, known))
+    return frozenset().union(*map(_imports, variants().values()))
 
 
-def _environment(variant: Variant) -> str:
-    return f"environment:{variant.environment.key}" if variant.environment is not None else ""
+def _imports(variant: Variant) -> frozenset[str]:
+    environment = variant.environment
+    return frozenset(
+        {variant.target} | ({f"environment:{environment.key}"} if environment else set())
+    )
 
 
 def check_foreign(spec: Spec, trusted: Collection[str]) -> None:
@@ -165,7 +170,7 @@ class Worker:
                 if chunk in closed or chunk >= len(self.chunks):
                     continue
                 lives = watch.alive(attempt)
-                finished = all(self._has_ended(a) for a in self.chunks[chunk])
+                finished = all(self._has_ended(*r) for r in self.chunks.rounds(chunk))
                 if finished or lives or attempt == self.log.attempt:
                     closed.add(chunk)
                 elif lives is None:
@@ -175,11 +180,11 @@ class Worker:
                     closed.add(chunk)
             if not unsure:
                 return
-            time.sleep(1.0)
+            time.sleep(max(0.2, LOOKING * self._cost))
 
-    def _has_ended(self, assigned: Assigned) -> bool:
-        executions = self.index.executions.get(assigned.run_id, ())
-        return any(e.finished and e.round >= assigned.round for e in executions)
+    def _has_ended(self, run_id: str, round_: int) -> bool:
+        executions = self.index.executions.get(run_id, ())
+        return any(e.finished and e.round >= round_ for e in executions)
 
     def _late(self) -> bool:
         return self.job.deadline is not None and time.monotonic() >= self.job.deadline
@@ -274,8 +279,8 @@ def execute(
     try:
         adapter = live.optimizer if live and live.optimizer else variant.adapter
         capabilities = adapter.capabilities
-        seeded: Any = GlobalSeeds(spec.seed) if capabilities.global_seeds else nullcontext
-        with seeded():
+        seeded = GlobalSeeds(spec.seed) if capabilities.global_seeds else None
+        with (seeded or nullcontext)():
             optimizer = _build(live, spec, described_task)
         closers.append(optimizer.close)
         evaluate = _evaluator(spec, live, isolated, closers)

@@ -56,7 +56,7 @@ class Leaves(Task):
                     file.write(str(os.getpid()))
                 time.sleep(600)
             os._exit(0)
-        while not os.path.exists(self.note):
+        while not os.path.exists(self.note) or not os.path.getsize(self.note):
             time.sleep(0.01)
         return {"value": config["x"]}
 

@@ -101,6 +101,34 @@ def test_a_torn_line_is_read_once_it_is_whole(folder: Path, tmp_path: Path) -> N
     assert index.n_done == 1
 
 
+@pytest.mark.parametrize("block", [1, 7, 50, 300])
+def test_the_index_is_the_same_whatever_is_read_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    """Trials are counted between events; where a block ends must not matter."""
+    from carps_like import store
+
+    expected = []
+    for log in sorted(folder.glob("logs/*.jsonl")):
+        data, begin, n = log.read_bytes(), 0, 0
+        for line in data.splitlines(keepends=True):
+            at, begin = begin, begin + len(line)
+            if b'"k":"run"' in line:
+                first, end, n = begin, begin, 0
+            elif line.startswith(b"["):
+                end, n = begin, n + 1
+            elif b'"k":"done"' in line:
+                assert end == at
+        expected.append((log, first, end, n, "ok", begin))
+    monkeypatch.setattr(store, "BLOCK", block)
+    index = store.Index(folder).refresh()
+    found = [e for executions in index.executions.values() for e in executions]
+    rows = [
+        (e.path, e.begin, e.end, e.n_trials, e.status, index.files[e.path].offset) for e in found
+    ]
+    assert sorted(rows) == expected
+
+
 def test_a_damaged_trial_in_the_middle_is_named(folder: Path, tmp_path: Path) -> None:
     _copy_logs(folder, tmp_path)
     log = next(iter(sorted(tmp_path.glob("logs/*.jsonl"))))

@@ -60,6 +60,14 @@ def test_what_is_sampled_is_legal_for_configspace(space: Any, seed: int) -> None
     assert again.sample() == Sampler(space, seed).sample()
 
 
+@pytest.mark.parametrize("name", ["bbob-d03-f01-i01", "fcnet-naval_propulsion-bb"])
+def test_samples_are_those_of_one_draw_after_another(name: str) -> None:
+    checker = describe_task(name).checker
+    cube, stream, sampler = Cube(checker), np.random.default_rng(4), Sampler(checker, 4)
+    for _ in range(3 * Sampler.BLOCK):
+        assert sampler.sample() == cube.config(stream.random(cube.dimension))
+
+
 @MANY
 @given(space=spaces(), data=st.data())
 def test_a_configuration_is_refused_exactly_when_configspace_refuses_it(
