@@ -5,17 +5,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from functools import cached_property
+from typing import Any
 
 
 class CarpsLikeError(Exception):
     """Base of every error that the command line prints as one line, with exit code 2."""
 
 
+def near(name: str, known: Iterable[str]) -> list[str]:
+    """The known names that are most like ``name``, at most three."""
+    return difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+
+
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """``; did you mean 'x'?`` with the nearest known names, or ``otherwise`` when none is near."""
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-    if near:
-        return f"; did you mean {' or '.join(map(repr, near))}?"
+    if found := near(name, known):
+        return f"; did you mean {' or '.join(map(repr, found))}?"
     return f"; {otherwise}" if otherwise else ""
 
 
@@ -39,12 +44,15 @@ class UnknownName(CarpsLikeError):
         super().__init__(kind, name)
 
     def __str__(self) -> str:
-        return self._message
+        hint = did_you_mean(self.name, self._near, self._otherwise)
+        return f"unknown {self.kind} {self.name!r}{hint}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.kind, self.name, self._near, self._otherwise)
 
     @cached_property
-    def _message(self) -> str:
-        hint = did_you_mean(self.name, self._known, self._otherwise)
-        return f"unknown {self.kind} {self.name!r}{hint}"
+    def _near(self) -> list[str]:
+        return near(self.name, self._known)
 
 
 class BadValue(CarpsLikeError, ValueError):
@@ -59,9 +67,12 @@ class MissingLibrary(CarpsLikeError, ImportError):
     """An optional library is not installed; names the command that installs it."""
 
     def __init__(self, library: str, extra: str, what: str) -> None:
-        self.library, self.extra = library, extra
+        self.library, self.extra, self._what = library, extra, what
         package = f"'carps-like[{extra}]'" if extra else library
         super().__init__(f"{what} needs {library}: pip install {package}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.library, self.extra, self._what)
 
 
 class MissingData(CarpsLikeError, FileNotFoundError):
