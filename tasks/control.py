@@ -46,14 +46,17 @@ class Environment:
     worst: float  # return of an episode
     best: float  # no return is above
     steps: int  # an episode ends after
+    seconds: float  # of a whole evaluation
 
 
 ENVIRONMENTS = {
-    "cartpole": Environment("CartPole-v1", 4, 2, 0.0, 0.0, 500.0, 500),
-    "acrobot": Environment("Acrobot-v1", 6, 3, 0.0, -500.0, 0.0, 500),
-    "mountaincar": Environment("MountainCar-v0", 2, 3, 0.0, -200.0, 0.0, 200),
-    "mountaincarcontinuous": Environment("MountainCarContinuous-v0", 2, 0, 1.0, -100.0, 100.0, 999),
-    "pendulum": Environment("Pendulum-v1", 3, 0, 2.0, -2000.0, 0.0, 200),
+    "cartpole": Environment("CartPole-v1", 4, 2, 0.0, 0.0, 500.0, 500, 0.4),
+    "acrobot": Environment("Acrobot-v1", 6, 3, 0.0, -500.0, 0.0, 500, 2.5),
+    "mountaincar": Environment("MountainCar-v0", 2, 3, 0.0, -200.0, 0.0, 200, 0.6),
+    "mountaincarcontinuous": Environment(
+        "MountainCarContinuous-v0", 2, 0, 1.0, -100.0, 100.0, 999, 1.0
+    ),
+    "pendulum": Environment("Pendulum-v1", 3, 0, 2.0, -2000.0, 0.0, 200, 0.7),
 }
 PARAMETERS = (
     real("learning_rate", 1e-3, 2.0, log=True, default=0.2),
@@ -205,7 +208,7 @@ class Control(Collection):
             kind="simulator",
             noisy=True,
             stateful=True,
-            evaluation_seconds=0.5,
+            evaluation_seconds=spec.seconds,
             budget=Budget(trials=250, evaluations=50) if kind == "mf" else Budget(trials=50),
             metadata={"environment": environment, "id": spec.id, "policy": policy},
             **_declared.counts(PARAMETERS),
