@@ -32,8 +32,8 @@ from carps_like.analysis.subset._sweep import TRAIL, Scratch, sweep
 # weights are halved before their sum could leave 16 bits; old difficulties fade that way. There
 # must be fewer rows
 MOST_WEIGHT = 30_000
-# a point that came may leave again this many steps later at most; always one, or always more,
-# takes twice the steps to reach a level
+# a point that came may leave again at most this many steps later; never more than one, or often
+# more than two, takes twice the steps to reach a level
 TENURE = 2
 # score that a point starts from which may come
 FREE = -32_768
