@@ -29,10 +29,12 @@ from carps_like.analysis.subset._pool import (
 from carps_like.analysis.subset._random import below
 from carps_like.analysis.subset._sweep import TRAIL, Scratch, sweep
 
-# weights are halved every so many steps, so that old difficulties fade, and before their sum
-# could leave 16 bits
-FADE_STEPS = 1000
+# weights are halved before their sum could leave 16 bits; old difficulties fade that way. There
+# must be fewer rows
 MOST_WEIGHT = 30_000
+# a point that came may leave again at most this many steps later; never more than one, or often
+# more than two, takes twice the steps to reach a level
+TENURE = 2
 # score that a point starts from which may come
 FREE = -32_768
 # how ``advance`` ends
@@ -153,7 +155,7 @@ def comer(state: State) -> int:
 
 
 @compiled
-def exchange(pool: Pool, state: State, tenure: int, last: int) -> None:
+def exchange(pool: Pool, state: State, last: int) -> None:
     """Exchange points until no row is violated or step ``last`` is done.
 
     One step takes a point of a violated row out, puts the cheapest one in, and raises the weights
@@ -172,7 +174,7 @@ def exchange(pool: Pool, state: State, tenure: int, last: int) -> None:
         out = leaver(member[row], now, state)
         if out >= 0:
             flip(out, used, chosen, column, over)
-            state.until[out] = now + tenure + below(stream, tenure)
+            state.until[out] = now + 1
             open_scores(now, state)
             weigh(score, list_above(-1, 8, used, over, listed), listed, member, weight)
             came = comer(state)
@@ -181,21 +183,21 @@ def exchange(pool: Pool, state: State, tenure: int, last: int) -> None:
             flip(came, used, chosen, column, over)
             state.since[out] = now
             state.since[came] = now
-            state.until[came] = now + 1 + below(stream, 3)
+            state.until[came] = now + 1 + below(stream, TENURE)
             size = list_above(0, 1, used, over, listed)
         for at in range(size):
             weight[listed[at]] += 1
             seen[listed[at]] = now
         total += size
-        if now % FADE_STEPS == 0 or total > MOST_WEIGHT:
+        if total > MOST_WEIGHT:
             total = fade(rows, weight)
     tally[STEPS], tally[VIOLATED], tally[WEIGHT] = now, size, total
 
 
 @compiled
 def advance(
-    pool: Pool, state: State, scratch: Scratch, tenure: int, last: int, level: float,
-    ranks: Ints, masks: Words, field: Field, k: int,
+    pool: Pool, state: State, scratch: Scratch, last: int, level: float, ranks: Ints,
+    masks: Words, field: Field, k: int,
 ) -> int:  # fmt: skip
     """Exchange and test exactly until a subset is within ``level`` or step ``last`` is done.
 
@@ -205,7 +207,7 @@ def advance(
     tally, rows = state.tally, np.empty(k, np.int64)
     while tally[STEPS] < last:
         if tally[VIOLATED]:
-            exchange(pool, state, tenure, last)
+            exchange(pool, state, last)
             continue
         if tally[ROWS] + 2 * TRAIL > len(pool.over):
             return CROWDED

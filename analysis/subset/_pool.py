@@ -95,19 +95,37 @@ def lift(side: int, corner: Ints, level: float, field: Field, k: int, stream: St
 
 
 @helper
+def implied(fresh: int, cap: int, pool: Pool, chosen: Words) -> int:
+    """The first row that row ``fresh`` with its ``cap`` makes needless, or ``fresh``."""
+    member = pool.member
+    for b in range(fresh):
+        g = 0
+        while g < len(chosen) and not member[b, g] & ~member[fresh, g]:
+            g += 1
+        if g == len(chosen):
+            held = np.int64(0)
+            for g in range(len(chosen)):
+                held += np.int64(popcount(member[b, g] & chosen[g]))
+            if cap <= held - pool.over[b]:
+                return b
+    return fresh
+
+
+@helper
 def add_box(
     side: int, corner: Ints, level: float, masks: Words, field: Field, k: int, pool: Pool,
     state: State,
 ) -> None:  # fmt: skip
-    """Append the box with ``corner`` ranks (d,), lifted, to the pool; there must be room.
+    """Put the box with ``corner`` ranks (d,), lifted, into the pool, where there must be room.
 
+    A row that it makes needless is replaced.
     ``masks``: ``rank_masks`` of all points. A row that is violated at ``level`` is listed.
     """
     tally, chosen, member = state.tally, state.chosen, pool.member
-    b = tally[ROWS]
+    fresh = tally[ROWS]
     base = lift(side, corner, level, field, k, state.stream)
-    over = np.int64(-cap_of(side, base, level, k, field.full))
-    bit = np.uint64(1) << np.uint64(b % BLOCK)
+    cap = cap_of(side, base, level, k, field.full)
+    held = np.int64(0)
     for g in range(len(chosen)):
         word = masks[0, corner[0] + 1 - side, g]
         for j in range(1, len(corner)):
@@ -116,19 +134,25 @@ def add_box(
             word = ~word
         if g == len(chosen) - 1:
             word &= EVERY >> np.uint64(len(chosen) * BLOCK - len(pool.column))
-        member[b, g] = word
-        over += np.int64(popcount(word & chosen[g]))
+        member[fresh, g] = word
+        held += np.int64(popcount(word & chosen[g]))
+    b = implied(fresh, cap, pool, chosen)
+    bit = np.uint64(1) << np.uint64(b % BLOCK)
+    for g in range(len(chosen)):
+        word = member[b, g] ^ member[fresh, g] if b < fresh else member[b, g]
         while word:
-            pool.column[g * BLOCK + lowest(word), b // BLOCK] |= bit
+            pool.column[g * BLOCK + lowest(word), b // BLOCK] ^= bit
             word &= word - np.uint64(1)
-    pool.side[b], pool.base[b] = side, base
-    pool.over[b], pool.weight[b] = over, 1
-    pool.seen[b] = tally[STEPS]
-    if over > 0:
+        member[b, g] = member[fresh, g]
+    if b == fresh:
+        pool.weight[b] = 1
+        tally[ROWS] += 1
+        tally[WEIGHT] += 1
+    if held > cap and pool.over[b] <= 0:
         pool.listed[tally[VIOLATED]] = b
         tally[VIOLATED] += 1
-    tally[ROWS] += 1
-    tally[WEIGHT] += 1
+    pool.side[b], pool.base[b], pool.over[b] = side, base, held - cap
+    pool.seen[b] = tally[STEPS]
 
 
 @compiled
