@@ -57,6 +57,7 @@ def test_a_true_null_is_rejected_as_often_as_claimed_and_the_naive_model_fails(
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("ratio", [0.1, 0.35, 0.5])
 def test_false_positives_are_4_to_6_percent_over_2000_data_sets(ratio: float) -> None:
     sound, naive = null_rejections(ratio, 2000, 4)
