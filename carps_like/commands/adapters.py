@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carps_like.commands.arguments import Arguments
 from carps_like.errors import BadValue, UnknownName
 from carps_like.registry import variant, variants
 
@@ -27,7 +27,7 @@ def environments() -> dict[str, Environment]:
 
 def env(argv: Sequence[str]) -> int:
     """List, build or remove environments; exit code 2 for a name that none has."""
-    parser = argparse.ArgumentParser("carps-like env", description=env.__doc__)
+    parser = Arguments("carps-like env", description=env.__doc__)
     parser.add_argument("action", choices=("list", "build", "remove"))
     parser.add_argument("names", nargs="*", help="of environments or of optimizers; all")
     given = parser.parse_intermixed_args(argv)
@@ -64,7 +64,7 @@ def check(argv: Sequence[str]) -> int:
     """Run the conformance suite on an optimizer: a variant's name, or ``module:Class`` (the
     module may stand in the current folder). Exit code 1 if a check fails.
     """
-    parser = argparse.ArgumentParser("carps-like check", description=check.__doc__)
+    parser = Arguments("carps-like check", description=check.__doc__)
     parser.add_argument("optimizer", help="a variant's name, or my_module:MyOptimizer")
     parser.add_argument("--quick", action="store_true", help="fewer trials, no statistics")
     given = parser.parse_intermixed_args(argv)

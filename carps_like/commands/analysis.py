@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from carps_like.cli import OK
+from carps_like.commands.arguments import Arguments
 from carps_like.errors import BadValue, UnknownName
 
 
 def analyze(argv: Sequence[str]) -> int:
     """``carps-like analyze RESULTS``."""
-    args = argparse.ArgumentParser(
+    args = Arguments(
         prog="carps-like analyze",
         description="Which differences are real: mixed-effects models with the task as unit.",
     )
@@ -47,7 +48,7 @@ def analyze(argv: Sequence[str]) -> int:
 
 def subset(argv: Sequence[str]) -> int:
     """``carps-like subset RESULTS --k 20 --split dev,test -o mine.yaml``."""
-    args = argparse.ArgumentParser(
+    args = Arguments(
         prog="carps-like subset", description="Few tasks that speak for all that were run."
     )
     args.add_argument("results", type=Path, nargs="+", help="one folder, or several to join")

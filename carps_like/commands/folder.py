@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from carps_like.cli import OK
+from carps_like.commands.arguments import Arguments
 from carps_like.errors import printable
 
 
 def report(argv: Sequence[str]) -> int:
     """``carps-like report RESULTS``."""
-    args = argparse.ArgumentParser(
+    args = Arguments(
         prog="carps-like report", description="Write one self-contained page about results."
     )
     args.add_argument("results", type=Path, nargs="+", help="one folder, or several to join")
@@ -32,7 +32,7 @@ def report(argv: Sequence[str]) -> int:
 
 def compact(argv: Sequence[str]) -> int:
     """``carps-like compact RESULTS``."""
-    args = argparse.ArgumentParser(
+    args = Arguments(
         prog="carps-like compact", description="Make runs.parquet and trials.parquet from the logs."
     )
     args.add_argument("results", type=Path)

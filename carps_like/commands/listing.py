@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import fnmatch
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 import orjson
 
 from carps_like.cli import OK
+from carps_like.commands.arguments import Arguments
 from carps_like.description import TYPES, TaskDescription
 from carps_like.errors import UnknownName
 from carps_like.filters import task_filter
@@ -19,8 +19,8 @@ from carps_like.registry import Collection, Readiness, collection_of, collection
 _ALWAYS = ("ready", "noisy", "deterministic", "real", "optimum")  # told of every task
 
 
-def parser(verb: str, about: str) -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog=f"carps-like {verb}", description=about)
+def parser(verb: str, about: str) -> Arguments:
+    made = Arguments(prog=f"carps-like {verb}", description=about)
     made.add_argument("--json", action="store_true", help="one JSON list")
     return made
 

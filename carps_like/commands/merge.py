@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import stat
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from carps_like.cli import OK
+from carps_like.commands.arguments import Arguments
 from carps_like.errors import BadRequest, BadResults
 from carps_like.results import load, write_tables
 from carps_like.store import LOGS, Index, check_results
@@ -22,7 +22,7 @@ RULE = (
 
 def main(argv: Sequence[str]) -> int:
     """Join results; the folders that are joined stay as they are."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="carps-like merge", description="Join results folders into a new one.", epilog=RULE
     )
     parser.add_argument("results", type=Path, nargs="+")

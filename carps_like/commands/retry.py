@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from carps_like.cli import OK
+from carps_like.commands.arguments import Arguments
 from carps_like.commands.request import Asked
 from carps_like.commands.submit import execute
 from carps_like.compose import Composer
@@ -27,7 +27,7 @@ _KEYS = ("executor", "limits", "workers", "data")
 
 def main(argv: Sequence[str]) -> int:
     """Do the failed runs of a folder again, here or where ``executor=`` says."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="carps-like retry",
         description="Run failed runs again. A later attempt counts, the earlier ones are kept.",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 import orjson
 
 from carps_like.cli import OK, SOME_FAILED
+from carps_like.commands.arguments import Arguments
 from carps_like.errors import printable
 from carps_like.executors.slurm import FOLDER as JOBS
 from carps_like.heartbeat import INTERVAL, Watch
@@ -31,7 +31,7 @@ WAITING, RUNNING, STOPPED = "waiting", "running", "not finished"
 
 def main(argv: Sequence[str]) -> int:
     """``carps-like status RESULTS``: exit code 1 when something failed."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="carps-like status",
         description="Count runs by state. 'not finished': cut, the same command continues it.",
     )
