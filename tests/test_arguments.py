@@ -7,7 +7,7 @@ import pytest
 from carps_like.cli import main
 
 LINES = {
-    "subset r --k 3 --spaning random": "carps-like subset: unknown option '--spaning'; did you mean '--",
+    "subset r --k 3 --spaning x": "subset: unknown option '--spaning'; did you mean '--",
     "tasks --colection bbob": "unknown option '--colection'; did you mean '--collection'?",
     "status r --wach": "unknown option '--wach'; did you mean '--watch'",
     "report r --zzz=3": "unknown option '--zzz'; see carps-like report --help",
