@@ -179,6 +179,21 @@ def test_two_plans_at_once_on_one_folder_do_everything_and_disturb_nothing(
     assert digests(out) == undisturbed
 
 
+def test_what_was_done_before_a_second_plan_is_not_done_again(
+    tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    out = tmp_path / "r"
+    with started("run", *study(out, 30)) as one:
+        until(lambda: (out / "logs").exists() and len(_ended_ok(out)) >= 50)
+        done = {run for run, _ in _ended_ok(out)}
+        with started("run", *study(out, 40)) as two:
+            assert two.wait(300) == 0 and one.wait(300) == 0
+    assert digests(out) == undisturbed
+    executions = Index(out).refresh().executions
+    assert len(executions) == 200
+    assert not {run for run in done if sum(e.finished for e in executions[run]) > 1}
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 kB."""
