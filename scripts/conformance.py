@@ -4,9 +4,10 @@
     python scripts/conformance.py --only 'cmaes*' --limit 100
 
 Each variant is checked in a process of its own. What came of each check stands in a file of JSON
-lines (``--keep``): a second call goes on from there and repeats what failed. Cheap variants come
-first: in the first pass each may take 30 CPU seconds, then ten times as many, up to ``--limit``. A
-check that did not end in time is reported as such, never as passed. Exit code 1 if any failed.
+lines (``--keep``): a second call goes on from there and repeats what failed, and all checks of a
+variant whose adapter or options have changed. Cheap variants come first: in the first pass each may
+take 30 CPU seconds, then ten times as many, up to ``--limit``. A check that did not end in time is
+reported as such, never as passed. Exit code 1 if any failed.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 
 import psutil
+from _measured import MEASURED, Rows, into_page
 
 from carps_like.local import worker_environment
 from carps_like.registry import variant, variants
 from carps_like.testing import Effort, checks_for
 
-DOCS = Path(__file__).parents[1] / "docs" / "optimizers.md"
 START, END = "<!-- conformance: scripts/conformance.py -->", "<!-- end of conformance -->"
 PASSES = (30.0, 300.0, 3000.0, 30000.0)  # CPU seconds a variant
 
@@ -40,17 +41,14 @@ class Kept:
     """
 
     def __init__(self, path: Path, effort: str) -> None:
-        self._path, self._effort = path, effort
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text().splitlines() if path.exists() else []
-        rows = [r for r in map(json.loads, lines) if r["effort"] == effort]
-        self.rows = {(r["name"], r["check"]): r for r in rows}
+        self._file, self._effort = Rows(path), effort
+        found = (r for r in self._file.rows if r["effort"] == effort)
+        self.rows = {(r["name"], r["check"]): r for r in found}
 
     def add(self, name: str, check: str, outcome: str, problem: str, cpu: float) -> None:
         row = {"name": name, "check": check, "effort": self._effort, "outcome": outcome}
         row |= {"problem": problem, "cpu": round(cpu, 2)}
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        self._file.add(row)
         self.rows[name, check] = row
 
     def to_do(self, name: str, checks: list[str], limit: float) -> list[str]:
@@ -177,7 +175,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--limit", type=float, default=3000, help="CPU seconds a variant")
-    parser.add_argument("--keep", type=Path, default=Path("results/conformance.jsonl"))
+    parser.add_argument("--keep", type=Path, default=MEASURED / "conformance.jsonl")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--checks", nargs="*", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -202,9 +200,7 @@ def main() -> int:
             counts = Counter(r["outcome"] for r in rows.values())
             said = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
             print(f"{name}: {said} (limit {limit:g} CPU s)", flush=True)
-    text = DOCS.read_text()
-    before, after = text.split(START)[0], text.split(END)[1]
-    DOCS.write_text(f"{before}{START}\n\n{table(kept, effort)}\n{END}{after}")
+    into_page(START, END, table(kept, effort))
     outcomes = Counter(r["outcome"] for (name, _), r in kept.rows.items() if name in here)
     print(", ".join(f"{n} {outcome}" for outcome, n in outcomes.items()))
     return 1 if outcomes["failed"] else 0

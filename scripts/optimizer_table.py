@@ -5,8 +5,9 @@
 
 Each variant runs in a process of its own, so that its import time and memory are its own. What has
 been measured, a line per variant and seed, stands in a file of JSON lines (``--keep``); a second
-call goes on from there. Cheap variants come first: in the first pass each may take 10 CPU seconds,
-then ten times as many, up to ``--limit``. A variant that got fewer seeds says so in its row.
+call goes on from there, and measures again a variant whose adapter or options have changed. First
+every variant gets one seed, then three, then all, cheap ones first, up to ``--limit`` CPU seconds
+each time. A variant that got fewer seeds says so in its row.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from _measured import MEASURED, Row, Rows, into_page
 
 from carps_like.budget import Budget
 from carps_like.interface import Exhausted
@@ -36,14 +38,12 @@ from carps_like.registry import describe_task, task, variant, variants
 from carps_like.seeds import GlobalSeeds
 from carps_like.trial import Trial
 
-Row = dict[str, Any]
 TASKS = {
-    "bb": ("bbob-d05-f01-i01", "bbob-d05-f08-i01", "bbob-d05-f15-i01", "yahpo-lcbench-167152-bb"),
+    "bb": ("bbob-d05-f08-i01", "bbob-d05-f15-i01", "yahpo-lcbench-167152-bb"),
     "mf": ("yahpo-lcbench-167152-mf", "yahpo-lcbench-189873-mf"),
     "mo": ("yahpo-lcbench-167152-mo", "yahpo-lcbench-189873-mo"),
     "momf": ("yahpo-lcbench-167152-momf",),
 }
-DOCS = Path(__file__).parents[1] / "docs" / "optimizers.md"
 START, END = "<!-- table: scripts/optimizer_table.py -->", "<!-- end of table -->"
 
 
@@ -230,16 +230,13 @@ class Kept:
     """The file of rows: what is there for a number of trials, and appending to it."""
 
     def __init__(self, path: Path, trials: int) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text().splitlines() if path.exists() else []
-        found = [r for r in map(json.loads, lines) if r["trials"] == trials]
+        self._file = Rows(path)
+        found = [r for r in self._file.rows if r["trials"] == trials]
         self.rows = [r for r in found if "seed" in r]
         self._at_least = {r["name"]: r["at_least"] for r in found if "at_least" in r}
 
     def add(self, row: Row) -> None:
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        self._file.add(row)
         if "seed" in row:
             self.rows.append(row)
         else:
@@ -256,7 +253,7 @@ class Kept:
 
 
 def fill(kept: Kept, names: list[str], seeds: int, trials: int, limit: float) -> None:
-    """Measure what is missing of ``names`` and takes less than ``limit`` CPU seconds."""
+    """Measure what is missing of ``names``, unless one seed takes ``limit`` CPU seconds."""
     for name in sorted(names, key=kept.cost):
         if kept.seeds(name) >= seeds or kept.cost(name) >= limit:
             continue
@@ -270,7 +267,7 @@ def fill(kept: Kept, names: list[str], seeds: int, trials: int, limit: float) ->
                 if line.startswith("{"):
                     kept.add(json.loads(line))
         state = f"{kept.seeds(name)} of {seeds} seeds, {kept.cost(name):.1f} s each"
-        print(f"{name}: {state}{', it failed' if process.returncode else ''}", file=sys.stderr)
+        print(f"{name}: {state}{', it failed' if process.returncode else ''}", flush=True)
 
 
 def main() -> None:
@@ -279,7 +276,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--limit", type=float, default=1000, help="CPU seconds a variant")
-    parser.add_argument("--keep", type=Path, default=Path("results/optimizers.jsonl"))
+    parser.add_argument("--keep", type=Path, default=MEASURED / "optimizers.jsonl")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--from", dest="first", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -290,14 +287,10 @@ def main() -> None:
     kept = Kept(given.keep, given.trials)
     wanted = [n for n in variants() if any(fnmatch(n, p) for p in given.only.split(","))]
     here = [n for n in wanted if not variant(n).missing() and not variant(n).to_build()]
-    for limit in (10.0, 100.0, 1000.0, 10000.0):
-        fill(kept, here, given.seeds, given.trials, min(limit, given.limit))
-        if limit >= given.limit:
-            break
+    for seeds in sorted({min(n, given.seeds) for n in (1, 3, given.seeds)}):
+        fill(kept, here, seeds, given.trials, given.limit)
     if kept.rows:
-        text = DOCS.read_text()
-        before, after = text.split(START)[0], text.split(END)[1]
-        DOCS.write_text(f"{before}{START}\n\n{table(kept.rows, given.trials)}\n{END}{after}")
+        into_page(START, END, table(kept.rows, given.trials))
 
 
 if __name__ == "__main__":
