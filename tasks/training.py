@@ -258,23 +258,28 @@ class FitTask(Task):
         return float(np.sqrt(np.mean((model.predict(x) - y) ** 2)))
 
 
+@cache
+def _tensors(data: str) -> tuple[Any, ...]:
+    """The parts of :func:`split`, scaled by the training part."""
+    import torch
+
+    x, y, x_valid, y_valid, x_test, y_test = split(data)
+    centre, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
+    arrays = [(x - centre) / spread, y, (x_valid - centre) / spread, y_valid]
+    arrays += [(x_test - centre) / spread, y_test]
+    return tuple(
+        torch.tensor(a, dtype=torch.float32 if k % 2 == 0 else torch.int64)
+        for k, a in enumerate(arrays)
+    )
+
+
 class NetworkTask(Task):
     """A small network, trained by stochastic gradient descent with momentum."""
 
     def __init__(self, description: TaskDescription) -> None:
-        import torch
-
         self.description = description
-        self._data = description.metadata["data"]
-        x, y, *rest = split(self._data)
-        centre, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
-        arrays = [(x - centre) / spread, y, (rest[0] - centre) / spread, rest[1]]
-        arrays += [(rest[2] - centre) / spread, rest[3]]
-        self._parts = [
-            torch.tensor(a, dtype=torch.float32 if k % 2 == 0 else torch.int64)
-            for k, a in enumerate(arrays)
-        ]
-        self._classes = int(y.max()) + 1
+        self._parts = _tensors(description.metadata["data"])
+        self._classes = int(self._parts[1].max()) + 1
 
     def __reduce__(self) -> Any:
         return NetworkTask, (self.description,)
