@@ -190,6 +190,7 @@ class Run:
         self._stateful = task.stateful and (budget.continuation or optimizer.capabilities.continues)
         self._past: list[tuple[Trial, float | None, Any]] = []  # stateful tasks: what can go on
         self.n_trials, self.used, self.clock = 0, 0.0, 0.0
+        self.n_failed, self.first_failure = 0, ""  # trials, and why the first of them
         self._wall, self._process = time.monotonic(), os.getpid()
 
     def execute(self) -> int:
@@ -279,6 +280,9 @@ class Run:
         """A trial that is in the log, ready to be told when the clock comes to its end."""
         if self._abort and not result.ok:
             raise Aborted(result.status, f"trial {number} {result.status}: {result.error}")
+        if not result.ok:
+            self.n_failed += 1
+            self.first_failure = self.first_failure or result.error.split("\n", 1)[0]
         return _Pending(number, trial, self._penalty(result), worker)
 
     def _fidelity(self, trial: Trial) -> float | None:

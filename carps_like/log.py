@@ -132,11 +132,20 @@ class AttemptLog:
         """A trial that an earlier attempt finished, as it stands there."""
         self._bytes(line + b"\n")
 
-    def done(self, run_id: str, status: Status, error: str, n_trials: int) -> None:
-        self._write(
-            {"k": "done", "run": run_id, "status": status, "error": error, "n": n_trials}
-            | {"ended": now()}
-        )
+    def done(
+        self,
+        run_id: str,
+        status: Status,
+        error: str,
+        n_trials: int,
+        n_failed: int = 0,
+        first_failure: str = "",
+    ) -> None:
+        """The run ended; of its trials ``n_failed`` failed, the first one for that reason."""
+        data = {"k": "done", "run": run_id, "status": status, "error": error, "n": n_trials}
+        if n_failed:
+            data |= {"n_failed": n_failed, "first_failure": first_failure}
+        self._write(data | {"ended": now()})
 
     def stopped(self) -> None:
         """The worker was asked to stop, and ends in good order."""

@@ -40,6 +40,8 @@ class Execution:
     begin: int  # offset of its first trial line
     end: int = 0  # offset after its last complete line
     n_trials: int = 0
+    n_failed: int = 0  # of the trials, known once it is finished
+    first_failure: str = ""  # why the first of them failed
     status: str = ""  # empty: not finished
     error: str = ""
     ended: str = ""
@@ -48,6 +50,11 @@ class Execution:
     def finished(self) -> bool:
         """Ended by itself; a run that was killed from outside is still to be done."""
         return bool(self.status) and self.status != Status.KILLED
+
+    @property
+    def fruitless(self) -> bool:
+        """It came to its end, and every one of its trials failed."""
+        return self.finished and 0 < self.n_trials == self.n_failed
 
     @property
     def round(self) -> int:
@@ -194,6 +201,8 @@ class Index:
 def _end(execution: Execution, data: Mapping[str, Any]) -> None:
     execution.status = str(data.get("status"))
     execution.error, execution.ended = str(data.get("error") or ""), str(data.get("ended") or "")
+    execution.n_failed = int(data.get("n_failed") or 0)
+    execution.first_failure = str(data.get("first_failure") or "")
 
 
 def _blocks(file: BinaryIO, *, alone: bool) -> Iterator[bytes]:

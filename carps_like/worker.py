@@ -274,7 +274,7 @@ def execute(
     variant = spec.variant
     header = header_of(spec, described_task, round_, live)
     log.run(spec.run_id, [p.name for p in described_task.checker.params], header)
-    status, error, n_trials = Status.OK, "", 0
+    status, error, n_trials, failures = Status.OK, "", 0, (0, "")
     closers: list[Callable[[], None]] = []
     try:
         adapter = live.optimizer if live and live.optimizer else variant.adapter
@@ -300,7 +300,7 @@ def execute(
         try:
             run.execute()
         finally:
-            n_trials = run.n_trials
+            n_trials, failures = run.n_trials, (run.n_failed, run.first_failure)
     except (ReplayMismatch, DiskFull):
         raise
     except Aborted as aborted:
@@ -319,7 +319,7 @@ def execute(
                 close()
             except Exception as problem:
                 status, error = Status.FAILED, error or described(problem)
-    log.done(spec.run_id, status, error, n_trials)
+    log.done(spec.run_id, status, error, n_trials, *failures)
     return status
 
 

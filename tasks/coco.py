@@ -11,7 +11,7 @@ description opens none. Objectives are shifted, as for BBOB, so that the optimum
 The noise of ``bbob-noisy`` comes from one sequence per process that every call moves on. Here a
 call opens the suite anew, which sets the sequence back, and moves it on by ``seed % 256``: the
 value depends on the configuration and the seed alone. Without a seed, a task counts its calls.
-Cauchy noise is ``alpha max(0, 1000 + outlier)`` there (Hansen et al., 2009), so that the 1,000 alpha
+Cauchy noise is ``alpha max(0, 1000 + outlier)`` there (Hansen et al., 2009), so that 1,000 alpha
 are in nearly every value, that of the optimum among them: they are taken off. What is below 0 is an
 outlier then.
 """

@@ -1,11 +1,12 @@
 """Any external program as a task, and a cache simulator that ships as one.
 
-A program is a command line. In its words ``{name}`` is replaced by the value of the hyperparameter
-``name``, ``{fidelity}`` and ``{seed}`` by those of the evaluation, ``{config}`` by the path of a
-JSON file with all of them, and ``{result}`` by the path of a file that the program may write. The
-same JSON object comes on its standard input. The answer is a JSON object, in the result file if the
-command names one, else in the last line of standard output: a number for each objective, and if it
-likes ``cost`` (seconds) and ``constraints`` (a list; satisfied when <= 0). ::
+A program is a command line, a list of words or one string. In its words ``{name}`` is replaced by
+the value of the hyperparameter ``name``, ``{fidelity}`` and ``{seed}`` by those of the evaluation,
+``{config}`` by the path of a JSON file with all of them, and ``{result}`` by the path of a file
+that the program may write. The same JSON object comes on its standard input. The answer is a JSON
+object, in the result file if the command names one, else in the last line of standard output: a
+number for each objective, and if it likes ``cost`` (seconds) and ``constraints`` (a list; satisfied
+when <= 0). ::
 
     task = program_task(
         "compress", ["python3", "compress.py", "{level}", "{result}"], parameters, objectives
@@ -14,7 +15,7 @@ likes ``cost`` (seconds) and ``constraints`` (a list; satisfied when <= 0). ::
 The same in a file ``compress.yaml`` of a ``--config-dir``'s folder ``task``::
 
     _target_: carps_like.tasks.program.program_task
-    command: ["{python}", "/path/of/compress.py", "{result}"]
+    command: "{python} /path/of/compress.py {result}"
     parameters: [{name: level, kind: int, lower: 1, upper: 19}]
     objectives: [{name: size, unit: bytes}]
     seconds: 60
@@ -28,6 +29,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import string
 import subprocess
@@ -52,6 +54,9 @@ _OURS = ("config", "fidelity", "result", "seed")
 _PYTHON = "{python}"  # a first word that stands for this interpreter
 
 
+_OWN = ("command", "parameters", "objectives", "fidelity", "seconds", "mebibytes", "inputs")
+
+
 class ProgramTask(Task):
     """A command line as a task; ``metadata`` holds the command, its limits and fixed inputs."""
 
@@ -70,8 +75,8 @@ class ProgramTask(Task):
     def _check_command(self) -> None:
         known = [*_OURS, "python", *self._inputs, *self.description.space]
         for word in self._command:
-            for _, field, _, _ in string.Formatter().parse(word):
-                if field is not None and field not in known:
+            for field in _fields_of(word):
+                if field not in known:
                     hint = did_you_mean(field, known, f"there are {', '.join(known)}")
                     raise BadValue(
                         f"the command of task {self.description.name!r} asks for "
@@ -150,6 +155,14 @@ class ProgramTask(Task):
         )
 
 
+def _fields_of(word: str) -> list[str]:
+    """What stands in braces; none where they are not in pairs, as in a script."""
+    try:
+        return [field for _, field, _, _ in string.Formatter().parse(word) if field is not None]
+    except ValueError:
+        return []
+
+
 class _Slots(dict[str, Any]):
     """Leaves braces alone that name nothing, such as those of an awk script."""
 
@@ -185,7 +198,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 def program_task(
     name: str,
-    command: Sequence[str],
+    command: str | Sequence[str],
     parameters: Sequence[Parameter | Mapping[str, Any]],
     objectives: Sequence[Objective | Mapping[str, Any]],
     fidelity: Fidelity | Mapping[str, Any] | None = None,
@@ -198,7 +211,8 @@ def program_task(
 
     Args:
         name: the task's name.
-        command: the words of the command line; see the module for what is replaced.
+        command: the command line, its words or one string that is split as a shell does (there
+            is no shell); see the module for what is replaced.
         parameters: hyperparameters, as in ``carps_like.tasks._declared`` or as mappings with
             ``name``, ``kind`` (float, int, categorical, ordinal), ``lower``, ``upper``, ``log``,
             ``choices``, ``default``.
@@ -210,15 +224,21 @@ def program_task(
         declared: other fields of the :class:`TaskDescription`.
 
     Raises:
-        BadValue: the command names a hyperparameter that there is not.
+        BadValue: the command names a hyperparameter that there is not, or a field of a mapping is
+            missing, unknown or makes no sense; the message names it.
     """
-    made = tuple(p if isinstance(p, Parameter) else _parameter(p) for p in parameters)
-    goals = tuple(o if isinstance(o, Objective) else Objective(**o) for o in objectives)
-    if isinstance(fidelity, Mapping):
-        fidelity = Fidelity(**fidelity)
+    here = f"of task {name!r}"
+    made = tuple(_declared.read_parameter(p, here) for p in parameters)
+    goals = tuple(_declared.read_objective(o, here) for o in objectives)
+    if fidelity is not None:
+        fidelity = _declared.read_fidelity(fidelity, here)
+    for what, names in (("hyperparameters", made), ("objectives", goals)):
+        if not names or len({n.name for n in names}) < len(names):
+            raise BadValue(f"{what} {here} must be one or more, with different names")
+    _declared.check_fields(TaskDescription, declared, f"task {name!r}", _OWN, needs=False)
     given: dict[str, Any] = {"kind": "program", "unit_cost": None, **_declared.counts(made)}
     metadata = {
-        "command": list(command),
+        "command": shlex.split(command) if isinstance(command, str) else list(map(str, command)),
         "seconds": seconds,
         "mebibytes": mebibytes,
         "inputs": dict(inputs or {}),
@@ -232,16 +252,6 @@ def program_task(
         **(given | declared),
     )
     return ProgramTask(description)
-
-
-def _parameter(data: Mapping[str, Any]) -> Parameter:
-    values = dict(data)
-    if "choices" in values:
-        values["choices"] = tuple(values["choices"])
-    try:
-        return Parameter(**values)
-    except TypeError as error:
-        raise BadValue(f"hyperparameter {values.get('name')!r} of a program: {error}") from None
 
 
 # --- the simulator that ships ---

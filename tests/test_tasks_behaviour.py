@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -251,8 +252,46 @@ def test_a_program_that_runs_over_its_time_leaves_no_children(tmp_path: Path) ->
 def test_a_command_that_asks_for_no_hyperparameter_is_refused() -> None:
     with pytest.raises(BadValue, match=r"asks for \{xx\}.*did you mean 'x'"):
         program_task("mine", ["run", "{xx}"], X, VALUE)
-    with pytest.raises(BadValue, match="hyperparameter 'x' of a program"):
-        program_task("mine", ["run"], [{"name": "x", "kind": "float", "uper": 1}], VALUE)
+
+
+def test_a_program_may_be_one_string_and_declared_by_mappings() -> None:
+    task = program_task(
+        "mine",
+        """sh -c 'echo "{{\\"value\\": {x}, \\"n\\": {fidelity}}}"'""",
+        [{"name": "x", "kind": "ordinal", "choices": [2, 0, 1], "default": 0}],
+        [{"name": "value"}, {"name": "n", "minimize": False}],
+        {"name": "epochs", "lower": 1, "upper": 9, "integer": True},
+    )
+    assert task.description.checker.default() == {"x": 0}
+    assert task.evaluate({"x": 2}, 3).objectives == {"value": 2.0, "n": 3.0}
+
+
+FLOAT = {"name": "x", "kind": "float", "lower": 0, "upper": 1}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"parameters": [FLOAT | {"uper": 1}]}, "'x' of task 'mine' has no field 'uper'.*'upper'"),
+        ({"parameters": [FLOAT | {"kind": "flot"}]}, "'x' .* no kind 'flot'; did you mean 'float'"),
+        ({"parameters": [FLOAT | {"lower": 3}]}, "'x' .*lower 3 is not below upper 1"),
+        ({"parameters": [FLOAT | {"log": True}]}, "'x' .*lower 0 must be above 0 on a log scale"),
+        ({"parameters": [FLOAT | {"default": 2}]}, "'x' .* cannot have the default 2"),
+        ({"parameters": [FLOAT | {"upper": "high"}]}, "'x' .* needs a number as upper, not 'high'"),
+        ({"parameters": [{"name": "x", "kind": "categorical"}]}, "'x' .* needs choices"),
+        ({"parameters": [{"kind": "float"}]}, "needs the field 'name'"),
+        ({"parameters": [FLOAT, FLOAT]}, "hyperparameters of task 'mine' .* different names"),
+        ({"parameters": ["x"]}, "must be a mapping of fields, not 'x'"),
+        ({"objectives": []}, "objectives of task 'mine' must be one or more"),
+        ({"objectives": [{"nam": "v"}]}, "has no field 'nam'; did you mean 'name'"),
+        ({"fidelity": {"name": "z", "lower": 2, "upper": 2}}, "'z' .*lower 2 is not below upper 2"),
+        ({"secnds": 3}, "task 'mine' has no field 'secnds'; did you mean 'seconds'"),
+    ],
+)
+def test_a_wrong_declaration_of_a_program_is_named(changed: dict[str, Any], message: str) -> None:
+    declared: dict[str, Any] = {"parameters": [FLOAT], "objectives": [{"name": "value"}]}
+    with pytest.raises(BadValue, match=message):
+        program_task("mine", ["run"], **(declared | changed))
 
 
 def test_the_cache_simulator_counts_as_by_hand() -> None:

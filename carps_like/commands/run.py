@@ -163,10 +163,17 @@ def _tell(outcome: Outcome, folder: Path, seconds: float) -> int:
         name, task = run.spec.optimizer["name"], run.spec.task["name"]
         text = f"  {status}: {name} on {task}, seed {run.spec.seed}: {reason}"
         print(printable(text), file=sys.stderr)
+    ended = [(run, outcome.index.best(run.spec.run_id)) for run in plan.to_do]
+    for run, execution in [(r, e) for r, e in ended if e is not None and e.fruitless][:5]:
+        name, task = run.spec.optimizer["name"], run.spec.task["name"]
+        text = f"  every trial failed: {name} on {task}, seed {run.spec.seed}: "
+        print(printable(text + execution.first_failure), file=sys.stderr)
     done = outcome.started - outcome.unfinished
     text = f"{max(0, done)} of {outcome.started} runs done in {seconds:.1f} s"
     if not outcome.started:
         text = "nothing left to do"
+    if n := sum(e.n_failed for _, e in ended if e is not None):
+        text += f"; {n} trials failed"
     if outcome.failed:
         text += f"; {len(outcome.failed)} failed: carps-like status {folder} --failed"
         text += "" if outcome.started else f"; again: carps-like retry {folder}"

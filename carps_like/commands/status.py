@@ -109,6 +109,10 @@ class View:
         return sum(e.n_trials for e in self.winners.values())
 
     @property
+    def n_failed_trials(self) -> int:
+        return sum(e.n_failed for e in self.winners.values())
+
+    @property
     def left(self) -> int:
         """Runs that are not done."""
         return sum(self.counts[s] for s in (WAITING, RUNNING, STOPPED))
@@ -124,6 +128,7 @@ class View:
         done = len(self.states) - self.left
         text = f"{done}/{len(self.states)} runs, {self.n_trials} trials, {self.workers} workers"
         text += f", {len(self.failed)} failed" if self.failed else ""
+        text += f", {self.n_failed_trials} trials failed" if self.n_failed_trials else ""
         if self.per_minute and self.workers:
             text += f", {self.per_minute:.3g} runs/min"
         if self.left and self.seconds_left is not None:
@@ -136,6 +141,9 @@ class View:
         for e in self.failed if whole_errors else self.failed[:5]:
             error = e.error.rstrip() if whole_errors else e.error.split("\n")[0]
             lines.append(f"{e.status}: {_where(e)}: {error}")
+        fruitless = [e for e in self.winners.values() if e.fruitless]
+        for e in fruitless if whole_errors else fruitless[:5]:
+            lines.append(f"every trial failed: {_where(e)}: {e.first_failure}")
         if len(self.failed) > 5 and not whole_errors:
             lines.append(f"... {len(self.failed)} in all: carps-like status {self.where} --failed")
         return printable("\n".join(lines) + "\n")
@@ -151,6 +159,7 @@ class View:
         return {
             "counts": dict(self.counts),
             "trials": self.n_trials,
+            "failed_trials": self.n_failed_trials,
             "failures": dict(Counter(e.status for e in self.failed)),
             "workers": self.workers,
             "runs_per_minute": self.per_minute,
