@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
+
+
+_NUMBER = re.compile(r"[0-9]{1,15}")
 
 
 class CarpsLikeError(Exception):
@@ -13,8 +17,21 @@ class CarpsLikeError(Exception):
 
 
 def near(name: str, known: Iterable[str]) -> list[str]:
-    """The known names that are most like ``name``, at most three."""
-    return difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    """The known names that are most like ``name``, at most three.
+
+    Where names differ in their numbers alone, those with the fewest other numbers, the nearest ones.
+    """
+    known = list(known)
+    words, numbers = _NUMBER.split(name), [int(n) for n in _NUMBER.findall(name)]
+    alike = []
+    for other in known if numbers else ():
+        if _NUMBER.split(other) == words:
+            gaps = [abs(int(n) - m) for n, m in zip(_NUMBER.findall(other), numbers, strict=True)]
+            alike.append((sum(map(bool, gaps)), sum(gaps), other))
+    if alike:
+        few = min(alike)[0]
+        return [other for n, _, other in sorted(alike)[:3] if n == few]
+    return difflib.get_close_matches(name, known, n=3, cutoff=0.6)
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
