@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-
 _NUMBER = re.compile(r"[0-9]{1,15}")
 
 
@@ -19,7 +18,7 @@ class CarpsLikeError(Exception):
 def near(name: str, known: Iterable[str]) -> list[str]:
     """The known names that are most like ``name``, at most three.
 
-    Where names differ in their numbers alone, those with the fewest other numbers, the nearest ones.
+    Where names differ in numbers alone: those with the fewest other numbers, the nearest first.
     """
     known = list(known)
     words, numbers = _NUMBER.split(name), [int(n) for n in _NUMBER.findall(name)]

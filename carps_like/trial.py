@@ -56,7 +56,8 @@ class Result:
     error: str = ""  # first line the message, then the traceback if there is one
     constraints: tuple[float, ...] = ()  # in the task's order, satisfied when <= 0
     extra: Mapping[str, Any] = field(default_factory=dict)  # JSON values to log: test scores, ...
-    state: Any = None  # what a later trial can continue from; kept in memory, never logged
+    # what a later trial can continue from; kept in memory, never logged
+    state: Any = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:

@@ -4,10 +4,15 @@ They want evaluations to begin with: here ``n_startup_trials`` random legal conf
 own. A forbidden proposal, which few of them avoid by themselves, is told with the worst value so
 far. Floats are continuous on the unit interval, so that a log scale is one, and choices are
 lists. Its scores are maximised.
+
+Annealing accepts a worse point by the difference of two scores divided by their sum. That has the
+right sign for positive scores alone: with negative ones it accepts everything. So it is told
+exp(-value / spread), and the quotient is tanh(difference / 2 spread).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +23,8 @@ from carps_like.interface import Capabilities, Optimizer
 from carps_like.optimizers._common import TRIES, checked, no_legal
 from carps_like.space import Cube, Param, Sampler
 from carps_like.trial import Configuration, Result, Trial, Value
+
+_ANNEALING = frozenset({"SimulatedAnnealingOptimizer", "ParallelTemperingOptimizer"})
 
 
 def dimension(param: Param) -> Any:
@@ -72,6 +79,7 @@ class GradientFree(Optimizer):
         self._sampler = Sampler(task.checker, seed)
         self._startup = n_startup_trials
         self._told: list[tuple[dict[str, Any], float]] = []
+        self._center, self._spread = 0.0, 0.0  # of the values to begin with, where they matter
         self._optimizer: Any = None
         self._worst = -np.inf
 
@@ -85,9 +93,12 @@ class GradientFree(Optimizer):
         if self._optimizer is None:
             if len(self._told) < self._startup:
                 return Trial(self._sampler.sample())
+            if self._class.__name__ in _ANNEALING:
+                values = [value for _, value in self._told]
+                self._center, self._spread = float(np.median(values)), float(np.std(values)) or 1.0
             self._optimizer = self._class(
                 {p.name: dimension(p) for p in self._cube.params},
-                initial_evaluations=self._told,
+                initial_evaluations=[(x, self._score(value)) for x, value in self._told],
                 random_state=self._seed,
                 **self._options,
             )
@@ -96,12 +107,23 @@ class GradientFree(Optimizer):
             config = self._config(x)
             if not self._cube.checker.forbidden(config):
                 return Trial(config)
-            self._optimizer.tell([-self._worst])
+            self._optimizer.tell([self._score(self._worst)])
         raise no_legal(self._cube.checker.where)
 
     def tell(self, trial: Trial, result: Result) -> None:
         self._worst = max(self._worst, result.value)
         if self._optimizer is None:
-            self._told.append((self._encoded(trial.config), -result.value))
+            self._told.append((self._encoded(trial.config), result.value))
         else:
-            self._optimizer.tell([-result.value])
+            self._optimizer.tell([self._score(result.value)])
+
+    def _score(self, value: float) -> float:
+        if not self._spread:
+            return -value
+        return float(np.exp(np.clip((self._center - value) / self._spread, -300.0, 300.0)))
+
+
+class ParallelTempering(GradientFree):
+    """Its temperatures stay between 1 and 9 for an energy below 1, so that it begins slowly."""
+
+    capabilities = replace(GradientFree.capabilities, learns=3000)

@@ -59,7 +59,7 @@ class Nevergrad(Optimizer):
             )
         budget = task.budget.trials if self.capabilities.needs_trials else None
         self._optimizer = registry[optimizer](space, budget=budget, num_workers=1)
-        self._worst = [0.0] * len(task.objectives)
+        self._worst: tuple[float, ...] | None = None
 
     def ask(self) -> Trial:
         for _ in range(TRIES):
@@ -72,11 +72,13 @@ class Nevergrad(Optimizer):
             )
             if not self._cube.checker.forbidden(config):
                 return Trial(config, tag=candidate)
-            self._tell(candidate, self._worst)
+            if self._worst is not None:
+                self._tell(candidate, self._worst)
         raise no_legal(self._cube.checker.where)
 
     def tell(self, trial: Trial, result: Result) -> None:
-        self._worst = [max(a, b) for a, b in zip(self._worst, result.values, strict=True)]
+        before = self._worst or result.values
+        self._worst = tuple(map(max, before, result.values))
         self._tell(trial.tag, result.values, result.constraints)
 
     def _tell(self, candidate: Any, values: Any, constraints: tuple[float, ...] = ()) -> None:

@@ -9,6 +9,7 @@ asked again; after ``PATIENCE`` of them in a row a random legal configuration is
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from carps_like.description import TaskDescription
@@ -160,16 +161,14 @@ class Qmc(_Optuna):
 class NsgaII(_Optuna):
     """NSGA-II (Deb et al., 2002)."""
 
-    capabilities = _CONSTRAINED
+    capabilities = replace(_CONSTRAINED, learns=300)  # its first 50 are random
     sampler = "NSGAIISampler"
 
 
 class NsgaIII(_Optuna):
     """NSGA-III (Deb and Jain, 2014); with one objective it is NSGA-II."""
 
-    capabilities = Capabilities(
-        multi_objective=True, single_objective=False, conditions="native", constraints=True
-    )
+    capabilities = replace(NsgaII.capabilities, single_objective=False)
     sampler = "NSGAIIISampler"
 
 

@@ -168,7 +168,7 @@ class Pbt(Optimizer):
     kept, and with ``resample`` drawn anew. When all have trained fully, a new population begins.
     """
 
-    capabilities = Capabilities(fidelity="needs", conditions="native", continues=True)
+    capabilities = Capabilities(fidelity="needs", conditions="native", continues=True, learns=300)
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ choices as such. Constraint values reach the algorithms that read them as ``G <=
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -110,10 +111,16 @@ def _violation(result: Result | None, worst: Any) -> Any:
 
 
 class Pymoo(_Pymoo):
-    """``algorithm``: GA, DE, PSO, CMAES, ES, SRES, ISRES or G3PCX, one objective."""
+    """``algorithm``: GA, DE, PSO, ES, SRES, ISRES or G3PCX, one objective."""
 
     capabilities = Capabilities(min_dimension=2, learns=400)
     algorithms = _SINGLE
+
+
+class PymooCmaes(Pymoo):
+    """CMA-ES, which pymoo hands to the library cma: that one draws from the global generator."""
+
+    capabilities = replace(Pymoo.capabilities, global_seeds=True)
 
 
 class PymooConstrained(Pymoo):

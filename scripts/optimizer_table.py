@@ -6,7 +6,7 @@
 Each variant runs in a process of its own, so that its import time and memory are its own. What has
 been measured, a line per variant and seed, stands in a file of JSON lines (``--keep``); a second
 call goes on from there, and measures again a variant whose adapter or options have changed. First
-each variant gets as many seeds as end in 60 CPU seconds; then those that need more get one, three
+each variant gets as many seeds as end in 20 CPU seconds; then those that need more get one, three
 and all, cheap ones first, up to ``--limit`` CPU seconds each time. A variant that got fewer seeds
 says so in its row.
 """
@@ -288,7 +288,7 @@ def main() -> None:
     kept = Kept(given.keep, given.trials)
     wanted = [n for n in variants() if any(fnmatch(n, p) for p in given.only.split(","))]
     here = [n for n in wanted if not variant(n).missing() and not variant(n).to_build()]
-    passes = [(given.seeds, min(60.0, given.limit))]
+    passes = [(given.seeds, min(20.0, given.limit))]
     passes += [(min(n, given.seeds), given.limit) for n in (1, 3, given.seeds)]
     for seeds, limit in passes:
         fill(kept, here, seeds, given.trials, limit)

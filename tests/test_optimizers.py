@@ -15,7 +15,7 @@ import pytest
 from carps_like.errors import BadValue
 from carps_like.isolation.client import server_of
 from carps_like.registry import variant, variants
-from carps_like.testing import Check, Effort, checks_for
+from carps_like.testing import KNOWN, Check, Effort, checks_for
 from carps_like.testing.conformance import driven
 from carps_like.testing.problems import problems, quadratic, quadratic_space
 
@@ -55,8 +55,6 @@ SLOW_CHECKS = ("a replay gives the same bits", "told values change what is asked
 ALWAYS_BUILT = ("neps", "openbox")
 # seconds and more per ask: in `make conformance` alone
 NEVER_HERE = ("botorch-saasbo", "botorch-mfkg", "botorch-qlognehvi", "botorch-qlognparego")
-# (variant, check) -> why it is known to fail
-KNOWN: dict[tuple[str, str], str] = {}
 
 
 def _longest(name: str, by_prefix: dict[str, Any]) -> Any:

@@ -6,5 +6,6 @@
 from __future__ import annotations
 
 from carps_like.testing.conformance import QUICK, Check, Effort, check_optimizer, checks_for
+from carps_like.testing.known import KNOWN
 
-__all__ = ["QUICK", "Check", "Effort", "check_optimizer", "checks_for"]
+__all__ = ["KNOWN", "QUICK", "Check", "Effort", "check_optimizer", "checks_for"]
