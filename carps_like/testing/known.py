@@ -7,8 +7,8 @@ from collections.abc import Mapping
 _LEARNS = "learns from its data"
 _NEPS_ASYNC = (
     "NePS 0.17 leaves what was promoted out of a rung before it takes the best third of it"
-    " (neps/optimizers/utils/brackets.py, Async.next), so nearly all are promoted, and 1,000 trials"
-    " are no better than random search at the same cost"
+    " (neps/optimizers/utils/brackets.py, Async.next; since automl/neps#232), so nearly all are"
+    " promoted, and 1,000 trials are no better than random search at the same cost"
 )
 
 # (variant, check) -> the reason
@@ -20,4 +20,13 @@ KNOWN: Mapping[tuple[str, str], str] = {
     ("neps-asha", _LEARNS): _NEPS_ASYNC,
     ("neps-async-hyperband", _LEARNS): _NEPS_ASYNC,
     ("neps-moasha", _LEARNS): _NEPS_ASYNC,
+    ("nevergrad-pso", _LEARNS): (
+        "PSO of Nevergrad 1.0.12 takes the arctan of standardized data; a particle at the border of"
+        " that box is at 1e16, which bounded parameters reflect to an arbitrary place"
+        " (facebookresearch/nevergrad#1071), and the swarm never gathers; unbounded ones are solved"
+    ),
+    ("nevergrad-spsa", _LEARNS): (
+        "SPSA of Nevergrad 1.0.12 has a fixed learning rate of 1e-5 (optimizerlib.SPSA.a), whatever"
+        " the scale of the values, so that with values of a hundred it hardly moves"
+    ),
 }
