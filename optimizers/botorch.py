@@ -216,13 +216,27 @@ class Saas(BoTorch):
     requires: ClassVar[tuple[str, ...]] = ("botorch", "torch", "numpyro")
     acquisitions: ClassVar[tuple[str, ...]] = ("logei", "qlognei")
 
+    def __init__(
+        self, task: TaskDescription, seed: int, acquisition: str = "logei",
+        n_initial: int | None = None, num_restarts: int = 10, raw_samples: int = 512,
+        max_tree_depth: int = 6, warmup_steps: int = 512, num_samples: int = 256,
+        thinning: int = 16,
+    ) -> None:  # fmt: skip
+        super().__init__(task, seed, acquisition, n_initial, num_restarts, raw_samples)
+        self._sampling = {
+            "max_tree_depth": max_tree_depth,
+            "warmup_steps": warmup_steps,
+            "num_samples": num_samples,
+            "thinning": thinning,
+        }
+
     def _model(self, x: Any, y: Any) -> Any:
         from botorch.fit import fit_fully_bayesian_model_nuts
         from botorch.models.fully_bayesian import SaasFullyBayesianSingleTaskGP
         from botorch.models.transforms import Standardize
 
         model = SaasFullyBayesianSingleTaskGP(x, y, outcome_transform=Standardize(m=1))
-        fit_fully_bayesian_model_nuts(model, disable_progbar=True)
+        fit_fully_bayesian_model_nuts(model, disable_progbar=True, **self._sampling)
         return model
 
 
