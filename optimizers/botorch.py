@@ -201,9 +201,8 @@ class BoTorch(_BoTorch):
             more["constraints"] = self._limits(1)
         if self._acquisition == "qlognei":
             return qLogNoisyExpectedImprovement(model, x, prune_baseline=True, **more)
-        feasible = [all(c <= 0 for c in limits) for limits in self._c]
-        values = [v for v, ok in zip(y[:, 0].tolist(), feasible, strict=True) if ok]
-        best = max(values) if values else float(y[:, 0].min())
+        values = y[(y[:, 1:] <= 0).all(dim=1), 0]  # of the feasible ones
+        best = float(values.max() if len(values) else y[:, 0].min())
         if pending is None and not self._constrained:
             return LogExpectedImprovement(model, best)
         return qLogExpectedImprovement(model, best, **more)

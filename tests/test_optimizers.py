@@ -17,7 +17,7 @@ from carps_like.isolation.client import server_of
 from carps_like.registry import variant, variants
 from carps_like.testing import KNOWN, Check, Effort, checks_for
 from carps_like.testing.conformance import driven
-from carps_like.testing.problems import problems, quadratic, quadratic_space
+from carps_like.testing.problems import Problem, problems, quadratic, quadratic_space
 
 # initial designs small enough that a model is asked within a few trials; the longest prefix counts
 SMALL: dict[str, dict[str, Any]] = {
@@ -54,7 +54,8 @@ SMALL: dict[str, dict[str, Any]] = {
 SLOW = {
     "smac-": 6, "smac-bb": 5, "smac-pibo": 5, "smac-ac": 12, "smac-hyperband": 30, "smac-mf": 30,
     "skopt-": 8, "skopt-gp": 6, "botorch-": 6, "botorch-mfkg": 4, "optuna-gp": 6,
-    "neps-bo": 6, "neps-pibo": 6, "neps-primo": 8, "neps-priorband-bo": 30, "ax": 6, "bayes-opt": 6, "openbox-": 6,
+    "neps-bo": 6, "neps-pibo": 6, "neps-primo": 8, "neps-priorband-bo": 30, "ax": 6,
+    "bayes-opt": 6, "openbox-": 6,
     "openbox-ea": 8, "openbox-tpe": 20, "evosax-": 12, "bohb": 30,
     "syne-tune-bohb": 30, "syne-tune-bore": 12,
     "syne-tune-botorch": 8, "syne-tune-cqr": 8, "syne-tune-tpe": 20, "syne-tune-asha-bore": 12,
@@ -146,3 +147,14 @@ def test_smac_hpo_asks_what_smacs_own_loop_asks(tmp_path: Path) -> None:
     with driven(chosen, problems(chosen.capabilities, n)["continuous"], 3, effort) as optimizer:
         asked = optimizer.run(n)
     assert [dict(trial.config) for trial, _ in asked] == own
+
+
+def test_turbo_begins_anew_when_its_region_is_small() -> None:
+    pytest.importorskip("botorch")
+    chosen = variant("botorch-turbo")
+    effort = Effort(options={"n_initial": 3, "raw_samples": 8, "num_restarts": 1})
+    # nothing is ever better, so that each fifth proposal halves the region: 35 after the design
+    quadratics = problems(chosen.capabilities, 60)["continuous"]
+    flat = Problem(quadratics.description, (lambda config: 1.0,))
+    with driven(chosen, flat, 0, effort) as optimizer:
+        assert len(optimizer.run(45)) == 45
