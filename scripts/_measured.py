@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,9 +47,9 @@ class Rows:
             file.write(json.dumps(row) + "\n")
         self.rows.append(row)
 
-    def rewrite(self, rows: Iterable[Row]) -> None:
-        """Leave these rows alone in the file."""
-        text = "".join(json.dumps(row) + "\n" for row in rows)
+    def prune(self) -> None:
+        """Take the rows of variants that have changed out of the file."""
+        text = "".join(json.dumps(row) + "\n" for row in self.rows)
         self._path.with_suffix(".new").write_text(text)
         self._path.with_suffix(".new").replace(self._path)
 

@@ -2,6 +2,7 @@
 
     python scripts/conformance.py
     python scripts/conformance.py --only 'cmaes*' --limit 100
+    python scripts/conformance.py --checks 'learns*'
 
 Each variant is checked in a process of its own. What came of each check stands in a file of JSON
 lines (``--keep``): a second call goes on from there and repeats what failed, and all checks of a
@@ -41,8 +42,8 @@ class Kept:
     """
 
     def __init__(self, path: Path, effort: str) -> None:
-        self._file, self._effort = Rows(path), effort
-        found = (r for r in self._file.rows if r["effort"] == effort)
+        self.file, self._effort = Rows(path), effort
+        found = (r for r in self.file.rows if r["effort"] == effort)
         self.rows = {(r["name"], r["check"]): r for r in found}
 
     def add(self, name: str, check: str, outcome: str, problem: str, cpu: float) -> None:
@@ -53,7 +54,7 @@ class Kept:
                 outcome, problem = "failed", "it passes: no longer a known failure"
         row = {"name": name, "check": check, "effort": self._effort, "outcome": outcome}
         row |= {"problem": problem, "cpu": round(cpu, 2)}
-        self._file.add(row)
+        self.file.add(row)
         self.rows[name, check] = row
 
     def to_do(self, name: str, checks: list[str], limit: float) -> list[str]:
@@ -68,6 +69,10 @@ class Kept:
 
     def cost(self, name: str) -> float:
         return sum(r["cpu"] for (n, _), r in self.rows.items() if n == name)
+
+
+def among(name: str, globs: str) -> bool:
+    return any(fnmatch(name, glob) for glob in globs.split(","))
 
 
 def checks_of(name: str, effort: Effort) -> list[str]:
@@ -91,7 +96,7 @@ def child(name: str, wanted: list[str], effort: Effort) -> None:
 
 def check(kept: Kept, name: str, wanted: list[str], limit: float, arguments: list[str]) -> None:
     """``wanted`` checks of a variant in a process that is ended after ``limit`` CPU seconds."""
-    command = [sys.executable, __file__, "--child", name, "--checks", *wanted, *arguments]
+    command = [sys.executable, __file__, "--child", name, "--named", *wanted, *arguments]
     with tempfile.TemporaryFile("w+") as output:
         process = psutil.Popen(command, stdout=output, env=worker_environment())
         begins, before, running, read = 0.0, 0.0, "", 0
@@ -178,26 +183,27 @@ def table(kept: Kept, effort: Effort) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="*", help="names, separated by commas; globs")
+    parser.add_argument("--checks", default="*", help="checks, separated by commas; globs")
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--limit", type=float, default=3000, help="CPU seconds a variant")
     parser.add_argument("--keep", type=Path, default=MEASURED / "conformance.jsonl")
     parser.add_argument("--child", help=argparse.SUPPRESS)
-    parser.add_argument("--checks", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--named", nargs="*", help=argparse.SUPPRESS)
     given = parser.parse_args()
     effort = Effort(given.trials, given.seeds)
     if given.child:
-        child(given.child, given.checks, effort)
+        child(given.child, given.named, effort)
         return 0
     arguments = ["--trials", str(given.trials), "--seeds", str(given.seeds)]
     kept = Kept(given.keep, " ".join(arguments))
-    wanted = [n for n in variants() if any(fnmatch(n, p) for p in given.only.split(","))]
+    wanted = [n for n in variants() if among(n, given.only)]
     here = [n for n in wanted if not variant(n).missing() and not variant(n).to_build()]
     tried: set[tuple[str, str]] = set()  # a failure is repeated by the next call, not by this one
     for limit in sorted({min(limit, given.limit) for limit in PASSES}):
         for name in sorted(here, key=kept.cost):
-            todo = kept.to_do(name, checks_of(name, effort), limit)
-            todo = [c for c in todo if (name, c) not in tried]
+            chosen = [c for c in checks_of(name, effort) if among(c, given.checks)]
+            todo = [c for c in kept.to_do(name, chosen, limit) if (name, c) not in tried]
             if not todo:
                 continue
             check(kept, name, todo, limit, arguments)
@@ -206,6 +212,7 @@ def main() -> int:
             counts = Counter(r["outcome"] for r in rows.values())
             said = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
             print(f"{name}: {said} (limit {limit:g} CPU s)", flush=True)
+    kept.file.prune()
     into_page(START, END, table(kept, effort))
     outcomes = Counter(r["outcome"] for (name, _), r in kept.rows.items() if name in here)
     print(", ".join(f"{n} {outcome}" for outcome, n in outcomes.items()))

@@ -231,13 +231,13 @@ class Kept:
     """The file of rows: what is there for a number of trials, and appending to it."""
 
     def __init__(self, path: Path, trials: int) -> None:
-        self._file = Rows(path)
-        found = [r for r in self._file.rows if r["trials"] == trials]
+        self.file = Rows(path)
+        found = [r for r in self.file.rows if r["trials"] == trials]
         self.rows = [r for r in found if "seed" in r]
         self._at_least = {r["name"]: r["at_least"] for r in found if "at_least" in r}
 
     def add(self, row: Row) -> None:
-        self._file.add(row)
+        self.file.add(row)
         if "seed" in row:
             self.rows.append(row)
         else:
@@ -292,6 +292,7 @@ def main() -> None:
     passes += [(min(n, given.seeds), given.limit) for n in (1, 3, given.seeds)]
     for seeds, limit in passes:
         fill(kept, here, seeds, given.trials, limit)
+    kept.file.prune()
     if kept.rows:
         into_page(START, END, table(kept.rows, given.trials))
 
