@@ -109,6 +109,10 @@ class NevergradPlanned(Nevergrad):
 
     capabilities = Capabilities(needs_trials=True, parallel=False, seeded=False, global_seeds=True)
 
+    def __init__(self, task: TaskDescription, seed: int, optimizer: str) -> None:
+        super().__init__(task, seed, optimizer)
+        warnings.filterwarnings("ignore", "COBYLA", UserWarning)  # that thread outlives an ask
+
 
 class NevergradMany(Nevergrad):
     """Several objectives: Nevergrad tells its optimizers a hypervolume-based loss."""

@@ -31,7 +31,7 @@ VALUE = [Objective("value")]
 @pytest.mark.parametrize(
     ("name", "near"),
     [
-        ("bbob-d04-f01-i01", "bbob-d40-f01-i01"),
+        ("bbob-d04-f01-i01", "bbob-d03-f01-i01"),
         ("bbob-d05-f25-i01", "bbob-d05-f2"),
         ("bbob-d05-f01-i16", "bbob-d05-f01-i1"),
         ("bbob-boxed-d05-f01-i006", "bbob-boxed-d05-f01-i00"),
