@@ -33,6 +33,7 @@ import psutil
 from _measured import MEASURED, Row, Rows, into_page
 
 from carps_like.budget import Budget
+from carps_like.engine import Charge, trial_seed
 from carps_like.interface import Exhausted
 from carps_like.local import worker_environment
 from carps_like.registry import describe_task, task, variant, variants
@@ -41,9 +42,15 @@ from carps_like.trial import Trial
 
 TASKS = {
     "bb": ("bbob-d05-f08-i01", "bbob-d05-f15-i01", "yahpo-lcbench-167152-bb"),
-    "mf": ("yahpo-lcbench-167152-mf", "yahpo-lcbench-189873-mf"),
+    "mf": ("yahpo-lcbench-167152-mf", "yahpo-lcbench-189873-mf", "training-mlp-digits-mf"),
     "mo": ("yahpo-lcbench-167152-mo", "yahpo-lcbench-189873-mo"),
     "momf": ("yahpo-lcbench-167152-momf",),
+}
+# the same functions with PriorBand's prior of medium quality, for variants that need a prior
+WITH_PRIOR = {
+    "yahpo-lcbench-167152-bb": "priorband-yahpo_lcbench_167152-medium-bb",
+    "yahpo-lcbench-167152-mf": "priorband-yahpo_lcbench_167152-medium-mf",
+    "yahpo-lcbench-189873-mf": "priorband-yahpo_lcbench_189873-medium-mf",
 }
 START, END = "<!-- table: scripts/optimizer_table.py -->", "<!-- end of table -->"
 
@@ -55,6 +62,13 @@ def kind_of(name: str) -> str:
     if can.fidelity == "needs":
         return "momf" if many else "mf"
     return "mo" if many else "bb"
+
+
+def tasks_of(name: str) -> dict[str, str]:
+    """The tasks of its kind that a variant takes, and which is run for each."""
+    needs = variant(name).capabilities.priors == "needs"
+    found = {t: WITH_PRIOR.get(t, t) if needs else t for t in TASKS[kind_of(name)]}
+    return {t: run for t, run in found.items() if not variant(name).problem(describe_task(run))}
 
 
 class OutOfTime(Exception):
@@ -93,12 +107,9 @@ def measure(name: str, first: int, seeds: int, trials: int, limit: float) -> Ite
         row: Row = {"name": name, "kind": kind, "trials": trials, "seed": seed}
         values: dict[str, float] = {}
         asks, spent = 0, 0.0
-        for task_name in TASKS[kind]:
-            description = replace(describe_task(task_name), budget=Budget(trials=trials))
-            if variant(name).problem(description):
-                continue
+        for task_name, run_name in tasks_of(name).items():
             try:
-                run = Run(name, task_name, description, seed, trials, spending)
+                run = Run(name, run_name, seed, trials, spending)
             except OutOfTime:
                 yield {"name": name, "trials": trials, "at_least": limit}
                 return
@@ -117,17 +128,13 @@ class Run:
     """
 
     def __init__(
-        self,
-        name: str,
-        task_name: str,
-        description: Any,
-        seed: int,
-        trials: int,
-        spending: Spending,
+        self, name: str, task_name: str, seed: int, trials: int, spending: Spending
     ) -> None:
-        evaluate = task(task_name).evaluate
+        description = replace(describe_task(task_name), budget=Budget(trials=trials))
+        evaluate, charge = task(task_name).evaluate, Charge(description, continuation=False)
         evaluate(dict(description.space.get_default_configuration()))
         chosen = variant(name)
+        continues = chosen.capabilities.continues
         seeded: Any = GlobalSeeds(seed) if chosen.capabilities.global_seeds else nullcontext
         began, evaluating, self.first = spending.seconds(), 0.0, 0.0
         with seeded():
@@ -142,16 +149,21 @@ class Run:
                 break
             assert trial is not None
             before = time.process_time()
-            result = evaluate(trial.config, trial.fidelity)
+            state = parent = None
+            if continues and trial.continues is not None:
+                continued, last = told[trial.continues]
+                state, parent = last.state, continued.fidelity
+            noise = trial_seed(seed, len(told))
+            result = evaluate(trial.config, trial.fidelity, noise, state)
             evaluating += time.process_time() - before
             with seeded():
                 optimizer.tell(trial, result)
             if not told:
                 self.first = spending.seconds() - began - evaluating
             told.append((trial, result))
-            fidelity = description.fidelity
+            share, _ = charge(trial, trial.fidelity, result, 0.0, parent)
             # full evaluations for those that choose the fidelity, a fifth as many: they are dear
-            used += 1.0 if fidelity is None else 5 * fidelity.share(trial.fidelity)
+            used += share if description.fidelity is None else 5 * share
             spending.check()
         optimizer.close()
         self.cpu = spending.seconds() - began - evaluating - self.first
@@ -207,7 +219,8 @@ def table(rows: list[Row], trials: int) -> str:
         f"{len(by_name)} variants ({sizes}), {trials} trials; {trials / 5:g} full evaluations",
         "where the optimizer chooses the fidelity. Mean rank: among one run of each other variant",
         "of its kind, over tasks and seeds; 1 is best. First use: CPU until the first trial is",
-        "told, imports among it; memory at its highest.",
+        "told, imports among it; memory at its highest. Those that need a prior get one of medium",
+        "quality, and run on lcbench alone.",
         "",
         "| variant | kind | seeds | mean rank | CPU ms per trial | first use s | memory MB "
         "| deterministic |",
@@ -224,6 +237,8 @@ def table(rows: list[Row], trials: int) -> str:
             f"| {name} | {kind_of(name)} | {len(mine)} | {place} | {each:.1f} "
             f"| {first:.1f} | {memory:.0f} | {deterministic} |"
         )
+    none = [name for name in variants() if not tasks_of(name)]
+    lines += ["", f"None of these tasks is for: {', '.join(none)}."] if none else []
     return "\n".join(lines) + "\n"
 
 
@@ -233,7 +248,8 @@ class Kept:
     def __init__(self, path: Path, trials: int) -> None:
         self.file = Rows(path)
         found = [r for r in self.file.rows if r["trials"] == trials]
-        self.rows = [r for r in found if "seed" in r]
+        tasks = {name: set(tasks_of(name)) for name in {r["name"] for r in found}}
+        self.rows = [r for r in found if "seed" in r and set(r["values"]) == tasks[r["name"]]]
         self._at_least = {r["name"]: r["at_least"] for r in found if "at_least" in r}
 
     def add(self, row: Row) -> None:
@@ -288,6 +304,7 @@ def main() -> None:
     kept = Kept(given.keep, given.trials)
     wanted = [n for n in variants() if any(fnmatch(n, p) for p in given.only.split(","))]
     here = [n for n in wanted if not variant(n).missing() and not variant(n).to_build()]
+    here = [n for n in here if tasks_of(n)]
     passes = [(given.seeds, min(20.0, given.limit))]
     passes += [(min(n, given.seeds), given.limit) for n in (1, 3, given.seeds)]
     for seeds, limit in passes:
