@@ -165,7 +165,11 @@ class NepsMany(_Neps):
     """``mo_hyperband``: several objectives and fidelities."""
 
     capabilities = Capabilities(
-        global_seeds=True, fidelity="needs", multi_objective=True, single_objective=False
+        global_seeds=True,
+        fidelity="needs",
+        multi_objective=True,
+        single_objective=False,
+        learns=600,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from carps_like.description import TaskDescription
@@ -194,7 +194,7 @@ class SyneTuneFidelity(_SyneTune):
     The rungs are those of the task's fidelity; a trial that may go on is asked for next.
     """
 
-    capabilities = Capabilities(global_seeds=True, fidelity="needs")
+    capabilities = Capabilities(global_seeds=True, fidelity="needs", learns=300)
 
     def __init__(
         self, task: TaskDescription, seed: int, scheduler: str, reduction_factor: float = 3,
@@ -249,8 +249,8 @@ class SyneTuneFidelity(_SyneTune):
 class SyneTuneManyFidelity(SyneTuneFidelity):
     """MO-ASHA (Schmucker et al., 2021)."""
 
-    capabilities = Capabilities(
-        global_seeds=True, fidelity="needs", multi_objective=True, single_objective=False
+    capabilities = replace(
+        SyneTuneFidelity.capabilities, multi_objective=True, single_objective=False
     )
 
     def _class(self, scheduler: str) -> Any:
@@ -267,7 +267,7 @@ class Pbt(SyneTuneFidelity):
     ``n_steps`` equal parts of the fidelity.
     """
 
-    capabilities = Capabilities(global_seeds=True, fidelity="needs", continues=True)
+    capabilities = replace(SyneTuneFidelity.capabilities, continues=True)
 
     def __init__(
         self, task: TaskDescription, seed: int, population_size: int = 4, n_steps: int = 10,
