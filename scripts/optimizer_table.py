@@ -235,7 +235,7 @@ def table(rows: list[Row], trials: int) -> str:
         deterministic = "yes" if variant(name).capabilities.deterministic else "no"
         lines.append(
             f"| {name} | {kind_of(name)} | {len(mine)} | {place} | {each:.1f} "
-            f"| {first:.1f} | {memory:.0f} | {deterministic} |"
+            f"| {first:.2f} | {memory:.0f} | {deterministic} |"
         )
     none = [name for name in variants() if not tasks_of(name)]
     lines += ["", f"None of these tasks is for: {', '.join(none)}."] if none else []
@@ -249,7 +249,8 @@ class Kept:
         self.file = Rows(path)
         found = [r for r in self.file.rows if r["trials"] == trials]
         tasks = {name: set(tasks_of(name)) for name in {r["name"] for r in found}}
-        self.rows = [r for r in found if "seed" in r and set(r["values"]) == tasks[r["name"]]]
+        rows = [r for r in found if r.get("values")]
+        self.rows = [r for r in rows if set(r["values"]) == tasks[r["name"]]]
         self._at_least = {r["name"]: r["at_least"] for r in found if "at_least" in r}
 
     def add(self, row: Row) -> None:
