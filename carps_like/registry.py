@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -12,7 +13,14 @@ from importlib.metadata import entry_points
 from typing import Any, ClassVar
 
 from carps_like.description import TaskDescription
-from carps_like.errors import BadValue, CarpsLikeError, MissingData, MissingLibrary, UnknownName
+from carps_like.errors import (
+    BadValue,
+    CarpsLikeError,
+    MissingData,
+    MissingLibrary,
+    UnknownName,
+    did_you_mean,
+)
 from carps_like.interface import Optimizer, Task, installed
 from carps_like.variants import Variant, shipped_variants
 
@@ -173,19 +181,27 @@ def load_target(target: str, base: type) -> Any:
     """The class (or factory) that a dotted path names.
 
     Raises:
-        BadValue: the module or the attribute is not there; the message says which.
+        BadValue: the module or the attribute is not there, or the module does not import.
     """
     module, _, attribute = target.rpartition(".")
     if not module:
         raise BadValue(f"_target_ {target!r} is not a dotted path to a class")
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        if error.name and not module.startswith(error.name):
-            raise
-        raise BadValue(f"_target_ {target!r}: there is no module {error.name!r}") from None
-    except AttributeError:
-        raise BadValue(f"_target_ {target!r}: module {module!r} has no {attribute!r}") from None
+        loaded = importlib.import_module(module)
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and module.startswith(missing):
+            raise BadValue(f"_target_ {target!r}: there is no module {missing!r}") from None
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"
+        raise BadValue(
+            f"_target_ {target!r}: module {module!r} does not import: "
+            f"{type(error).__name__}: {error}{place}"
+        ) from error
+    if not hasattr(loaded, attribute):
+        hint = did_you_mean(attribute, vars(loaded))
+        raise BadValue(f"_target_ {target!r}: module {module!r} has no {attribute!r}{hint}")
+    found = getattr(loaded, attribute)
     if isinstance(found, type) and not issubclass(found, base):
         raise BadValue(f"_target_ {target!r} is not a subclass of carps_like.{base.__name__}")
     return found

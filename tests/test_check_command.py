@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from carps_like.errors import BadValue
+from carps_like.interface import Optimizer
+from carps_like.registry import load_target
+
 ADAPTERS = '''
 import random
 from pathlib import Path
@@ -101,3 +105,27 @@ def test_each_fault_is_found_by_its_check(tmp_path: Path, name: str, check: str)
     done = _check(tmp_path, name)
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"FAILED  {check}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("someones.Deff", "module 'someones' has no 'Deff'; did you mean 'Deaf'?"),
+        (
+            "broken.Mine",
+            "'broken' does not import: SyntaxError: invalid syntax (broken.py, line 1)",
+        ),
+        ("lacking.Mine", "does not import: ModuleNotFoundError: No module named 'not_here'"),
+        ("nowhere.Mine", "there is no module 'nowhere'"),
+    ],
+)
+def test_what_cannot_be_imported_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, words: str
+) -> None:
+    (tmp_path / "someones.py").write_text(ADAPTERS)
+    (tmp_path / "broken.py").write_text("def ask(:")
+    (tmp_path / "lacking.py").write_text("import not_here")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BadValue) as error:
+        load_target(target, Optimizer)
+    assert words in str(error.value) and "\n" not in str(error.value)
