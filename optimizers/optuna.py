@@ -123,7 +123,7 @@ class Gp(_Optuna):
     """Gaussian process with log expected improvement, its hypervolume form for several goals."""
 
     capabilities = _CONSTRAINED
-    requires = ("optuna", "torch")
+    requires = ("optuna", "torch", "greenlet")
     extra = "optuna-gp"
     sampler = "GPSampler"
 

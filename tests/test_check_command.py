@@ -113,7 +113,7 @@ def test_each_fault_is_found_by_its_check(tmp_path: Path, name: str, check: str)
         ("someones.Deff", "module 'someones' has no 'Deff'; did you mean 'Deaf'?"),
         (
             "broken.Mine",
-            "'broken' does not import: SyntaxError: invalid syntax (broken.py, line 1)",
+            "'broken' does not import: SyntaxError: invalid syntax",
         ),
         ("lacking.Mine", "does not import: ModuleNotFoundError: No module named 'not_here'"),
         ("nowhere.Mine", "there is no module 'nowhere'"),
