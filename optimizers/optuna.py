@@ -70,16 +70,13 @@ class _Optuna(Optimizer):
 
     def __init__(self, task: TaskDescription, seed: int, **options: Any) -> None:
         optuna = quiet_optuna()
-        names = task.constraints if self.capabilities.constraints else ()
-        if names:
-            options["constraints_func"] = lambda trial: trial.user_attrs["constraints"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = construct(getattr(optuna.samplers, self.sampler), options, seed=seed)
         self._study = optuna.create_study(
             directions=["minimize"] * len(task.objectives), sampler=sampler
         )
-        self._constrained = bool(names)
+        self._constraints = task.constraints if self.capabilities.constraints else ()
         self._checker = task.checker
         self._sampler = Sampler(task.checker, seed)
         self._states = optuna.trial.TrialState
@@ -107,8 +104,8 @@ class _Optuna(Optimizer):
         if not result.ok:
             self._study.tell(trial.tag, state=self._states.FAIL)
             return
-        if self._constrained:
-            trial.tag.set_user_attr("constraints", result.constraints)
+        for name, value in zip(self._constraints, result.constraints, strict=False):
+            trial.tag.set_constraint(name, value)
         self._study.tell(trial.tag, result.values)
 
 
@@ -120,12 +117,18 @@ class Tpe(_Optuna):
 
 
 class Gp(_Optuna):
-    """Gaussian process with log expected improvement, its hypervolume form for several goals."""
+    """Gaussian process with log expected improvement, its hypervolume form for several goals.
+
+    Hyperparameters that are not always active are drawn at random.
+    """
 
     capabilities = _CONSTRAINED
     requires = ("optuna", "torch", "greenlet")
     extra = "optuna-gp"
     sampler = "GPSampler"
+
+    def __init__(self, task: TaskDescription, seed: int, **options: Any) -> None:
+        super().__init__(task, seed, warn_independent_sampling=False, **options)
 
 
 class CmaEs(_Optuna):
