@@ -165,11 +165,7 @@ class NepsMany(_Neps):
     """``mo_hyperband``: several objectives and fidelities."""
 
     capabilities = Capabilities(
-        global_seeds=True,
-        fidelity="needs",
-        multi_objective=True,
-        single_objective=False,
-        learns=600,
+        global_seeds=True, fidelity="needs", multi_objective=True, single_objective=False
     )
 
 

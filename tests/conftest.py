@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from command import carps_like
 
+# one thread per process, as in the runner's workers: read when numpy and torch are first imported
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 # what a user has built at home is neither used nor touched
 os.environ.setdefault("CARPS_LIKE_ENVS", str(Path(sys.prefix) / "optimizer-environments"))
 
