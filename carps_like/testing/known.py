@@ -22,7 +22,7 @@ KNOWN: Mapping[tuple[str, str], str] = {
     ("neps-moasha", _LEARNS): _NEPS_ASYNC,
     ("neps-mohb", _LEARNS): (
         "NePS's multi-objective Hyperband gains little by promotions: in 300 trials it is still not"
-        " better than random search at the 1 % level (p = 0.006 in the last of the looks at 30 seeds)"
+        " better than random search at the 1 % level (p = 0.006 in the last look, at 30 seeds)"
     ),
     ("nevergrad-pso", _LEARNS): (
         "PSO of Nevergrad 1.0.12 takes the arctan of standardized data; a particle at the border of"
