@@ -207,8 +207,9 @@ def ranks(rows: list[Row]) -> dict[str, float]:
     return {name: sum(p) / len(p) for name, p in places.items()}
 
 
-def table(rows: list[Row], trials: int) -> str:
+def table(kept: Kept, trials: int) -> str:
     """Markdown, best first within each kind."""
+    rows = kept.rows
     by_name: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_name[row["name"]].append(row)
@@ -237,8 +238,13 @@ def table(rows: list[Row], trials: int) -> str:
             f"| {name} | {kind_of(name)} | {len(mine)} | {place} | {each:.1f} "
             f"| {first:.2f} | {memory:.0f} | {deterministic} |"
         )
+    slow = {n: s for n, s in sorted(kept.at_least.items()) if n not in by_name}
     none = [name for name in variants() if not tasks_of(name)]
-    lines += ["", f"None of these tasks is for: {', '.join(none)}."] if none else []
+    for words, names in (
+        ("A seed takes more CPU seconds than", [f"{n} ({s:g})" for n, s in slow.items()]),
+        ("None of these tasks is for", none),
+    ):
+        lines += ["", f"{words}: {', '.join(names)}."] if names else []
     return "\n".join(lines) + "\n"
 
 
@@ -251,14 +257,14 @@ class Kept:
         tasks = {name: set(tasks_of(name)) for name in {r["name"] for r in found}}
         rows = [r for r in found if r.get("values")]
         self.rows = [r for r in rows if set(r["values"]) == tasks[r["name"]]]
-        self._at_least = {r["name"]: r["at_least"] for r in found if "at_least" in r}
+        self.at_least = {r["name"]: r["at_least"] for r in found if "at_least" in r}
 
     def add(self, row: Row) -> None:
         self.file.add(row)
         if "seed" in row:
             self.rows.append(row)
         else:
-            self._at_least[row["name"]] = row["at_least"]
+            self.at_least[row["name"]] = row["at_least"]
 
     def seeds(self, name: str) -> int:
         """How many seeds, 0, 1, ..., have been measured."""
@@ -267,7 +273,7 @@ class Kept:
     def cost(self, name: str) -> float:
         """CPU seconds that one more seed takes at least, as far as is known."""
         known = [r["cpu"] + r.get("first", 0.0) for r in self.rows if r["name"] == name]
-        return max(known) if known else self._at_least.get(name, 0.0)
+        return max(known) if known else self.at_least.get(name, 0.0)
 
 
 def fill(kept: Kept, names: list[str], seeds: int, trials: int, limit: float) -> None:
@@ -312,7 +318,7 @@ def main() -> None:
         fill(kept, here, seeds, given.trials, limit)
     kept.file.prune()
     if kept.rows:
-        into_page(START, END, table(kept.rows, given.trials))
+        into_page(START, END, table(kept, given.trials))
 
 
 if __name__ == "__main__":
