@@ -25,9 +25,9 @@ KNOWN: Mapping[tuple[str, str], str] = {
         " better than random search at the 1 % level (p = 0.006 in the last look, at 30 seeds)"
     ),
     ("smac-parego", _LEARNS): (
-        "SMAC 2.4 retrains after every eighth configuration, with new weights each time, and takes a"
-        " fifth of them at random: in 60 trials no better than random search on the quadratics, in"
-        " 150 not yet at the 1 % level (p = 0.005 in the last look, at 30 seeds); on lcbench it is"
+        "SMAC 2.4 retrains after each eighth configuration only, then with other weights, and draws"
+        " a fifth of them at random: in 60 trials no better than random search on two quadratics, in"
+        " 150 not yet at the 1 % level (p = 0.005 in the last look, at 30 seeds)"
     ),
     ("nevergrad-pso", _LEARNS): (
         "PSO of Nevergrad 1.0.12 takes the arctan of standardized data; a particle at the border of"
