@@ -26,8 +26,8 @@ KNOWN: Mapping[tuple[str, str], str] = {
     ),
     ("smac-parego", _LEARNS): (
         "SMAC 2.4 retrains after each eighth configuration only, then with other weights, and draws"
-        " a fifth of them at random: in 60 trials no better than random search on two quadratics, in"
-        " 150 not yet at the 1 % level (p = 0.005 in the last look, at 30 seeds)"
+        " a fifth of them at random: in 60 trials no better than random search on two quadratics,"
+        " in 150 not yet at the 1 % level (p = 0.005 in the last look, at 30 seeds)"
     ),
     ("nevergrad-pso", _LEARNS): (
         "PSO of Nevergrad 1.0.12 takes the arctan of standardized data; a particle at the border of"
