@@ -24,7 +24,7 @@ from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 
 import psutil
-from _measured import MEASURED, Rows, into_page
+from _measured import MEASURED, Row, Rows, into_page
 
 from carps_like.local import worker_environment
 from carps_like.registry import variant, variants
@@ -37,25 +37,29 @@ PASSES = (30.0, 300.0, 3000.0, 30000.0)  # CPU seconds a variant
 class Kept:
     """The last outcome of each check, in a file that is appended to.
 
-    A row has ``name``, ``check``, ``effort``, ``outcome`` (ok, known, failed, out of time),
-    ``problem``, ``cpu`` seconds. A failure that is known is ``known``, and an error once it passes.
+    A row has ``name``, ``check``, ``effort``, ``outcome`` (ok, failed, out of time), ``problem``,
+    ``cpu`` seconds. What is in ``KNOWN`` is ``known`` once it failed, and failed once it passes.
     """
 
     def __init__(self, path: Path, effort: str) -> None:
         self.file, self._effort = Rows(path), effort
         found = (r for r in self.file.rows if r["effort"] == effort)
-        self.rows = {(r["name"], r["check"]): r for r in found}
+        self.rows = {(r["name"], r["check"]): self._known(r) for r in found}
+
+    @staticmethod
+    def _known(row: Row) -> Row:
+        if (row["name"], row["check"]) in KNOWN:
+            if row["outcome"] == "failed":
+                return row | {"outcome": "known"}
+            if row["outcome"] == "ok":
+                return row | {"outcome": "failed", "problem": "it passes, and is said to fail"}
+        return row
 
     def add(self, name: str, check: str, outcome: str, problem: str, cpu: float) -> None:
-        if (name, check) in KNOWN:
-            if outcome == "failed":
-                outcome = "known"
-            elif outcome == "ok":
-                outcome, problem = "failed", "it passes: no longer a known failure"
         row = {"name": name, "check": check, "effort": self._effort, "outcome": outcome}
         row |= {"problem": problem, "cpu": round(cpu, 2)}
         self.file.add(row)
-        self.rows[name, check] = row
+        self.rows[name, check] = self._known(row)
 
     def to_do(self, name: str, checks: list[str], limit: float) -> list[str]:
         """Checks of a variant that are not passed, and were not out of time at this limit."""
