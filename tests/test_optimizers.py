@@ -46,6 +46,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "bayes-opt-": {"init_points": 3},
     "openbox-ea": {"population_size": 3, "subset_size": 2},
     "cmaes-warmstarted": {"n_startup_trials": 10},
+    "syne-tune-tpe": {"num_min_data_points": 6},
     "syne-tune-rea": {"population_size": 5, "sample_size": 3},
     "syne-tune-morea": {"population_size": 5, "sample_size": 3},
 }
