@@ -190,13 +190,14 @@ def load_target(target: str, base: type) -> Any:
         loaded = importlib.import_module(module)
     except Exception as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        if missing and module.startswith(missing):
+        if missing and f"{module}.".startswith(f"{missing}."):
             raise BadValue(f"_target_ {target!r}: there is no module {missing!r}") from None
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"
+        said = (str(error).splitlines() or [""])[0]
         raise BadValue(
             f"_target_ {target!r}: module {module!r} does not import: "
-            f"{type(error).__name__}: {error}{place}"
+            f"{type(error).__name__}: {said}{place}"
         ) from error
     if not hasattr(loaded, attribute):
         hint = did_you_mean(attribute, vars(loaded))

@@ -111,10 +111,9 @@ def test_each_fault_is_found_by_its_check(tmp_path: Path, name: str, check: str)
     ("target", "words"),
     [
         ("someones.Deff", "module 'someones' has no 'Deff'; did you mean 'Deaf'?"),
-        (
-            "broken.Mine",
-            "'broken' does not import: SyntaxError: invalid syntax",
-        ),
+        ("broken.Mine", "'broken' does not import: SyntaxError: invalid syntax"),
+        ("wordy.Mine", "'wordy' does not import: ValueError: one ("),
+        ("lackingly.Mine", "does not import: ModuleNotFoundError: No module named 'lack'"),
         ("lacking.Mine", "does not import: ModuleNotFoundError: No module named 'not_here'"),
         ("nowhere.Mine", "there is no module 'nowhere'"),
     ],
@@ -125,6 +124,8 @@ def test_what_cannot_be_imported_is_named(
     (tmp_path / "someones.py").write_text(ADAPTERS)
     (tmp_path / "broken.py").write_text("def ask(:")
     (tmp_path / "lacking.py").write_text("import not_here")
+    (tmp_path / "wordy.py").write_text(r"raise ValueError('one\ntwo')")
+    (tmp_path / "lackingly.py").write_text("import lack")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(BadValue) as error:
         load_target(target, Optimizer)

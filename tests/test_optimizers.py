@@ -90,6 +90,11 @@ def _cases() -> list[Any]:
     return cases
 
 
+def test_what_is_known_to_fail_is_a_check_of_a_variant() -> None:
+    for name, check in KNOWN:
+        assert check in [c.name for c in checks_for(variant(name).capabilities, Effort())]
+
+
 @pytest.mark.parametrize(("name", "check"), _cases())
 def test_every_variant_keeps_what_it_claims(name: str, check: Check) -> None:
     chosen = variant(name)
