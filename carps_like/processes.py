@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,28 @@ class Stop(BaseException):
 
 def stop_on_signals() -> None:
     """SIGTERM, SIGINT and SIGUSR1 raise :class:`Stop` here, the first of them only."""
+    stopped = False
 
     def stop(number: int, frame: Any) -> None:
-        for other in STOPS:
-            signal.signal(other, signal.SIG_IGN)
-        raise Stop
+        # later ones come here too: set to be ignored, one that is under way is said to be "ignored
+        # due to race condition", with a traceback
+        nonlocal stopped
+        if not stopped:
+            stopped = True
+            raise Stop
 
     for number in STOPS:
         signal.signal(number, stop)
+
+
+@contextlib.contextmanager
+def blocked(numbers: Collection[int]) -> Iterator[None]:
+    """These signals wait until the end of it; a process forked in it begins with them blocked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def prctl(option: int, value: int) -> None:

@@ -20,7 +20,9 @@ from typing import Any
 from carps_like.errors import CarpsLikeError
 from carps_like.interface import Task, described, failure
 from carps_like.processes import (
+    STOPS,
     become_subreaper,
+    blocked,
     die_with_parent,
     end_strays,
     end_tree,
@@ -120,7 +122,8 @@ class Sandbox:
         child = context.Process(
             target=_serve, args=(theirs, ours, self._build, parent, self._limits), daemon=True
         )
-        child.start()
+        with blocked(STOPS):  # the child takes them once it has handlers of its own
+            child.start()
         theirs.close()
         self._child, self._pipe = child, ours
         try:
@@ -174,8 +177,9 @@ def _serve(
     parents_end.close()
     os.setsid()
     die_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in STOPS:  # those are the worker's business; it ends this process by SIGKILL
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     try:
         task = build()
         pipe.send(_portable(task))

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,24 @@ def _interrupt(folder: Path, *arguments: str, trials: int) -> subprocess.Complet
         if process.poll() is None:
             for pid in tree(process.pid):
                 os.kill(pid, signal.SIGKILL)
+
+
+def test_signals_that_come_together_stop_once_and_say_nothing() -> None:
+    script = """
+import os, signal
+from carps_like.processes import STOPS, Stop, blocked, stop_on_signals
+stop_on_signals()
+try:
+    with blocked(STOPS):
+        for number in STOPS:
+            os.kill(os.getpid(), number)
+except Stop:
+    for number in STOPS:
+        os.kill(os.getpid(), number)
+    print("stopped")
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "stopped\n", "")
 
 
 def test_ctrl_c_stops_cleanly_and_the_same_command_continues(tmp_path: Path) -> None:
