@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import subprocess
 import sys
 import time
@@ -117,9 +116,15 @@ def measure(name: str, first: int, seeds: int, trials: int, limit: float) -> Ite
             asks, spent = asks + run.asks, spent + run.cpu
             if seed == first and "first" not in row:
                 row["first"] = run.first
-        usage = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        memory = max(resource.getrusage(who).ru_maxrss / 1024 for who in usage)
-        yield row | {"values": values, "asks": asks, "cpu": spent, "memory_mb": memory}
+        yield row | {"values": values, "asks": asks, "cpu": spent, "memory_mb": peak_mb()}
+
+
+def peak_mb() -> float:
+    """Highest resident memory of this process and of the interpreters that it started, summed."""
+    found = psutil.Process()
+    status = [Path(f"/proc/{p.pid}/status") for p in (found, *found.children(recursive=True))]
+    lines = [line for file in status for line in file.read_text().splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
 class Run:
@@ -220,8 +225,9 @@ def table(kept: Kept, trials: int) -> str:
         f"{len(by_name)} variants ({sizes}), {trials} trials; {trials / 5:g} full evaluations",
         "where the optimizer chooses the fidelity. Mean rank: among one run of each other variant",
         "of its kind, over tasks and seeds; 1 is best. First use: CPU until the first trial is",
-        "told, imports among it; memory at its highest. Those that need a prior get one of medium",
-        "quality, and run on lcbench alone.",
+        "told, imports among it; memory at its highest, with the task and, where the optimizer has",
+        "one, its interpreter. Those that need a prior get one of medium quality, and run on",
+        "lcbench alone.",
         "",
         "| variant | kind | seeds | mean rank | CPU ms per trial | first use s | memory MB "
         "| deterministic |",
@@ -232,7 +238,7 @@ def table(kept: Kept, trials: int) -> str:
         place = f"{mean[name]:.1f}" if name in mean else "-"
         each = 1e3 * sum(r["cpu"] for r in mine) / max(1, sum(r["asks"] for r in mine))
         first = sorted(r["first"] for r in mine if "first" in r)[0]
-        memory = max(r["memory_mb"] for r in mine)
+        memory = max(r.get("memory_mb", 0.0) for r in mine)
         deterministic = "yes" if variant(name).capabilities.deterministic else "no"
         lines.append(
             f"| {name} | {kind_of(name)} | {len(mine)} | {place} | {each:.1f} "
