@@ -25,6 +25,7 @@ carps-like: compare hyperparameter optimizers on benchmark tasks
   tasks       list tasks: --type mf --collection yahpo --max-dim 5 --where "..." --json
   task        show one task with its search space
   optimizers  list optimizers: --type mo --json
+  optimizer   show one optimizer with its options
   status      what a results folder holds, by state; --watch follows it
   report      one self-contained page: report RESULTS [-o FILE]
   analyze     which differences are real: analyze RESULTS [--against random]
@@ -86,6 +87,12 @@ def _optimizers(argv: Sequence[str]) -> int:
     return optimizers(argv)
 
 
+def _optimizer(argv: Sequence[str]) -> int:
+    from carps_like.commands.listing import optimizer
+
+    return optimizer(argv)
+
+
 def _status(argv: Sequence[str]) -> int:
     from carps_like.commands.status import main
 
@@ -137,6 +144,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "tasks": _tasks,
     "task": _task,
     "optimizers": _optimizers,
+    "optimizer": _optimizer,
     "status": _status,
     "report": _report,
     "analyze": _analyze,

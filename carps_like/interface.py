@@ -20,6 +20,8 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
 from typing import Any, ClassVar, Literal
 
 from carps_like.description import TaskDescription
@@ -247,6 +249,17 @@ class Optimizer(ABC):
 
 def installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
+
+
+@cache
+def version_of(module: str) -> str:
+    """Version of the distribution that brings a module; importing nothing."""
+    top = module.partition(".")[0]
+    try:
+        return metadata.version(top)
+    except metadata.PackageNotFoundError:
+        names = metadata.packages_distributions().get(top)
+        return metadata.version(names[0]) if names else ""
 
 
 def require(modules: Iterable[str], extra: str, what: str) -> None:

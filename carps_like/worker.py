@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from carps_like.description import TaskDescription
 from carps_like.engine import Aborted, ReplayMismatch, Run, numbered
 from carps_like.errors import BadResults, CarpsLikeError, Unsupported
 from carps_like.heartbeat import Watch
-from carps_like.interface import Optimizer, Task, described
+from carps_like.interface import Optimizer, Task, described, version_of
 from carps_like.library_log import LibraryLog
 from carps_like.limits import tell_begin, tell_end
 from carps_like.live import Live
@@ -372,17 +371,6 @@ def header_of(
         "versions": {m: version_of(m) for m in ("numpy", "ConfigSpace", *modules)}
         | (environment.versions() if environment else {}),
     }
-
-
-@lru_cache
-def version_of(module: str) -> str:
-    """Version of the distribution that brings a module; importing nothing."""
-    top = module.partition(".")[0]
-    try:
-        return metadata.version(top)
-    except metadata.PackageNotFoundError:
-        names = metadata.packages_distributions().get(top)
-        return metadata.version(names[0]) if names else ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

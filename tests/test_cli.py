@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -329,6 +330,22 @@ def test_the_optimizer_listing_says_what_each_can_take(command: Command) -> None
     assert "mo" in rows["optuna-tpe"]["types"] and "mo" not in rows["cmaes"]["types"]
     many = {r["name"] for r in _listed(command("optimizers", "--type", "mo", "--json"))}
     assert "random" in many and "cmaes" not in many
+
+
+def test_one_optimizer_is_shown_with_its_capabilities_and_options(command: Command) -> None:
+    text = command("optimizer", "neps-pibo").stdout
+    assert "Hvarfner et al., 2022" in text and "neural-pipeline-search==" in text
+    assert "priors  needs" in text and "cost_aware  null" in text
+    row = json.loads(command("optimizer", "optuna-tpe", "--json").stdout)
+    assert row["options"]["n_startup_trials"] is None and row["capabilities"]["constraints"]
+    assert row["library"] == [f"optuna {version('optuna')}"]
+
+
+@pytest.mark.parametrize("verb", ["optimizer", "optimizers"])
+def test_an_unknown_optimizer_is_named_with_the_nearest(command: Command, verb: str) -> None:
+    asked = command(verb, "optuna-tpee")
+    assert asked.returncode == 2
+    assert "unknown optimizer 'optuna-tpee'; did you mean 'optuna-tpe'" in asked.stderr
 
 
 # --- verbs on a folder ---

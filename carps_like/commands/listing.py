@@ -1,8 +1,9 @@
-"""``carps-like tasks``, ``task`` and ``optimizers``: what there is, and whether it runs here."""
+"""``carps-like tasks``, ``task``, ``optimizers``, ``optimizer``: what there is and runs here."""
 
 from __future__ import annotations
 
 import fnmatch
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,16 @@ from carps_like.commands.arguments import Arguments
 from carps_like.description import TYPES, TaskDescription
 from carps_like.errors import UnknownName
 from carps_like.filters import task_filter
-from carps_like.registry import Collection, Readiness, collection_of, collections, variants
+from carps_like.interface import installed, version_of
+from carps_like.registry import (
+    Collection,
+    Readiness,
+    collection_of,
+    collections,
+    variant,
+    variants,
+)
+from carps_like.variants import Variant
 
 _ALWAYS = ("ready", "noisy", "deterministic", "real", "optimum")  # told of every task
 
@@ -176,9 +186,10 @@ def optimizers(argv: Sequence[str]) -> int:
     args.add_argument("--ready", action="store_true", help="only those that run here now")
     given = args.parse_intermixed_args(argv)
 
-    rows = [_optimizer(name) for name in variants()]
-    if given.pattern:
-        rows = [r for r in rows if fnmatch.fnmatchcase(r["name"], given.pattern)]
+    names = [n for n in variants() if fnmatch.fnmatchcase(n, given.pattern or "*")]
+    if not names:
+        raise UnknownName("optimizer", given.pattern, variants(), "no name matches it")
+    rows = [_optimizer(name) for name in names]
     if given.type:
         rows = [r for r in rows if given.type in r["types"]]
     if given.ready:
@@ -191,13 +202,48 @@ def optimizers(argv: Sequence[str]) -> int:
     return OK
 
 
+def optimizer(argv: Sequence[str]) -> int:
+    """``carps-like optimizer NAME``."""
+    args = parser("optimizer", "Show one optimizer: what it can take, and its options.")
+    args.add_argument("name")
+    given = args.parse_intermixed_args(argv)
+    chosen = variant(given.name)
+    row = _optimizer(given.name)
+    about = " ".join(inspect.cleandoc(chosen.adapter.__doc__ or "").split())
+    row |= {"about": about, "adapter": chosen.target, "library": _library(chosen)}
+    if chosen.environment is not None:
+        row["environment"] = chosen.environment.name
+    if given.json:
+        return _json(row)
+    for key in ("name", "about", "types", "library", "environment", "adapter"):
+        if row.get(key):
+            value = row[key]
+            print(f"{key:>20}  {', '.join(value) if isinstance(value, list) else value}")
+    print(f"{'ready':>20}  {row['line']}\n")
+    for key, value in row["capabilities"].items():
+        print(f"{key:>20}  {value}")
+    if row["options"]:
+        print("\noptions, for example optimizer.NAME=VALUE; null: the library's own default")
+    for key, value in row["options"].items():
+        print(f"{key:>20}  {'null' if value is None else value}")
+    return OK
+
+
+def _library(variant: Variant) -> list[str]:
+    """What it runs on, with versions; of an environment of its own, what that asks for."""
+    if variant.environment is not None:
+        return list(variant.environment.requirements)
+    here = dict.fromkeys(m.partition(".")[0] for m in variant.adapter.requires if installed(m))
+    return [f"{module} {version_of(module)}" for module in here]
+
+
 def _optimizer(name: str) -> dict[str, Any]:
-    variant = variants()[name]
-    can = variant.capabilities
-    missing = variant.missing()
+    chosen = variants()[name]
+    can = chosen.capabilities
+    missing = chosen.missing()
     line = "yes" if missing is None else str(missing)
-    if variant.to_build():
-        line = f"on first use, or after: {variant.to_build()}"
+    if chosen.to_build():
+        line = f"on first use, or after: {chosen.to_build()}"
     types = []
     if can.single_objective:
         types += ["bb"] if can.fidelity != "needs" else []
@@ -215,9 +261,9 @@ def _optimizer(name: str) -> dict[str, Any]:
         "space": space,
         "notes": " ".join(notes),
         "capabilities": vars(can),
-        "options": dict(variant.options),
+        "options": dict(chosen.options),
         "ready": line == "yes",
-        "missing": variant.to_build() if missing is None else str(missing),
+        "missing": chosen.to_build() if missing is None else str(missing),
         "line": line,
     }
 
