@@ -159,7 +159,7 @@ def test_tab_completes_names_and_fields_in_bash(tmp_path: Path) -> None:
     assert any(word.endswith("optuna-tpe") for word in found), found
     found = _complete("carps-like run optimizer=random task=bbob-d02-f01-i0", tmp_path)
     assert found == [f"task=bbob-d02-f01-i{i:02}" for i in range(1, 10)]
-    assert _complete("carps-like opt", tmp_path) == ["optimizers"]
+    assert _complete("carps-like opt", tmp_path) == ["optimizers", "optimizer"]
     found = _complete("carps-like run optimizer=random budget.tri", tmp_path)
     assert any("budget.trials=" in word for word in found), found
 
