@@ -15,7 +15,8 @@ _NEPS_ASYNC = (
 KNOWN: Mapping[tuple[str, str], str] = {
     ("gfo-stochastichillclimbing", _LEARNS): (
         "gradient-free-optimizers 1.13 accepts a worse point with a probability between a fourth"
-        " and a half however much worse it is (StochasticHillClimbingOptimizer._p_accept_default)"
+        " and a half however much worse it is (StochasticHillClimbingOptimizer._p_accept_default);"
+        " gfo-project/Gradient-Free-Optimizers#84 saw it after 100,000 iterations"
     ),
     ("neps-asha", _LEARNS): _NEPS_ASYNC,
     ("neps-async-hyperband", _LEARNS): _NEPS_ASYNC,
