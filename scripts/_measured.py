@@ -14,16 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from carps_like.registry import variant, variants
+from carps_like.variants import Variant
 
 Row = dict[str, Any]
 DOCS = Path(__file__).parents[1] / "docs"
 MEASURED = DOCS / "measured"
 
 
+def measured(name: str) -> Variant:
+    """The variant of a row: what follows an ``@`` in ``name`` says on what it was measured."""
+    return variant(name.partition("@")[0])
+
+
 @cache
 def made_from(name: str) -> str:
-    """Hash of the adapter's module and the options of the variant called ``name``."""
-    chosen = variant(name)
+    """Hash of the adapter's module and the options of the variant of that row."""
+    chosen = measured(name)
     source = Path(inspect.getfile(chosen.adapter)).read_bytes()
     return hashlib.sha256(source + json.dumps(chosen.data).encode()).hexdigest()[:12]
 
@@ -38,7 +44,9 @@ class Rows:
         known = variants()
         found = (json.loads(line) for line in lines)
         self.rows: list[Row] = [
-            r for r in found if r["name"] in known and r["made_from"] == made_from(r["name"])
+            r
+            for r in found
+            if r["name"].partition("@")[0] in known and r["made_from"] == made_from(r["name"])
         ]
 
     def add(self, row: Row) -> None:

@@ -29,13 +29,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from _measured import MEASURED, Row, Rows, into_page
+from _measured import MEASURED, Row, Rows, into_page, measured
 
 from carps_like.budget import Budget
 from carps_like.engine import Charge, trial_seed
 from carps_like.interface import Exhausted
 from carps_like.local import worker_environment
-from carps_like.registry import describe_task, task, variant, variants
+from carps_like.registry import describe_task, task, variants
 from carps_like.seeds import GlobalSeeds
 from carps_like.trial import Trial
 
@@ -51,12 +51,16 @@ WITH_PRIOR = {
     "yahpo-lcbench-167152-mf": "priorband-yahpo_lcbench_167152-medium-mf",
     "yahpo-lcbench-189873-mf": "priorband-yahpo_lcbench_189873-medium-mf",
 }
+# on more than the kind that is theirs: what the others of that kind have to beat
+ALSO = ("random@mf", "random@mo", "random@momf", "optuna-tpe@mo")
 START, END = "<!-- table: scripts/optimizer_table.py -->", "<!-- end of table -->"
 
 
 def kind_of(name: str) -> str:
-    """The type of tasks on which a variant is compared."""
-    can = variant(name).capabilities
+    """The type of tasks on which a variant is compared; what follows an ``@``, if it is there."""
+    if "@" in name:
+        return name.partition("@")[2]
+    can = measured(name).capabilities
     many = not can.single_objective
     if can.fidelity == "needs":
         return "momf" if many else "mf"
@@ -65,9 +69,9 @@ def kind_of(name: str) -> str:
 
 def tasks_of(name: str) -> dict[str, str]:
     """The tasks of its kind that a variant takes, and which is run for each."""
-    needs = variant(name).capabilities.priors == "needs"
+    needs = measured(name).capabilities.priors == "needs"
     found = {t: WITH_PRIOR.get(t, t) if needs else t for t in TASKS[kind_of(name)]}
-    return {t: run for t, run in found.items() if not variant(name).problem(describe_task(run))}
+    return {t: run for t, run in found.items() if not measured(name).problem(describe_task(run))}
 
 
 class OutOfTime(Exception):
@@ -138,7 +142,7 @@ class Run:
         description = replace(describe_task(task_name), budget=Budget(trials=trials))
         evaluate, charge = task(task_name).evaluate, Charge(description, continuation=False)
         evaluate(dict(description.space.get_default_configuration()))
-        chosen = variant(name)
+        chosen = measured(name)
         continues = chosen.capabilities.continues
         seeded: Any = GlobalSeeds(seed) if chosen.capabilities.global_seeds else nullcontext
         began, evaluating, self.first = spending.seconds(), 0.0, 0.0
@@ -221,9 +225,11 @@ def table(kept: Kept, trials: int) -> str:
     mean = ranks(rows)
     fields = Counter(kind_of(name) for name in mean)
     sizes = ", ".join(f"{n} {kind}" for kind, n in fields.items())
+    also = sum("@" in name for name in by_name)
     lines = [
-        f"{len(by_name)} variants ({sizes}), {trials} trials; {trials / 5:g} full evaluations",
-        "where the optimizer chooses the fidelity. Mean rank: among one run of each other variant",
+        f"{len(by_name) - also} variants, {also} of them on other kinds too ({sizes});",
+        f"{trials} trials, {trials / 5:g} full evaluations",
+        "where there is a fidelity to choose. Mean rank: among one run of each other variant",
         "of its kind, over tasks and seeds; 1 is best. First use: CPU until the first trial is",
         "told, imports among it; memory at its highest, with the task and, where the optimizer has",
         "one, its interpreter. Those that need a prior get one of medium quality, and run on",
@@ -239,9 +245,9 @@ def table(kept: Kept, trials: int) -> str:
         each = 1e3 * sum(r["cpu"] for r in mine) / max(1, sum(r["asks"] for r in mine))
         first = sorted(r["first"] for r in mine if "first" in r)[0]
         memory = max(r.get("memory_mb", 0.0) for r in mine)
-        deterministic = "yes" if variant(name).capabilities.deterministic else "no"
+        deterministic = "yes" if measured(name).capabilities.deterministic else "no"
         lines.append(
-            f"| {name} | {kind_of(name)} | {len(mine)} | {place} | {each:.1f} "
+            f"| {name.partition('@')[0]} | {kind_of(name)} | {len(mine)} | {place} | {each:.1f} "
             f"| {first:.2f} | {memory:.0f} | {deterministic} |"
         )
     slow = {n: s for n, s in sorted(kept.at_least.items()) if n not in by_name}
@@ -315,8 +321,9 @@ def main() -> None:
             print(json.dumps(row), flush=True)
         return
     kept = Kept(given.keep, given.trials)
-    wanted = [n for n in variants() if any(fnmatch(n, p) for p in given.only.split(","))]
-    here = [n for n in wanted if not variant(n).missing() and not variant(n).to_build()]
+    names = [*variants(), *ALSO]
+    wanted = [n for n in names if any(fnmatch(n, p) for p in given.only.split(","))]
+    here = [n for n in wanted if not measured(n).missing() and not measured(n).to_build()]
     here = [n for n in here if tasks_of(n)]
     passes = [(given.seeds, min(20.0, given.limit))]
     passes += [(min(n, given.seeds), given.limit) for n in (1, 3, given.seeds)]
