@@ -64,7 +64,9 @@ class Skopt(Optimizer):
 
     def ask(self) -> Trial | None:
         for _ in range(TRIES):
-            x = self._optimizer.ask()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of points evaluated before
+                x = self._optimizer.ask()
             config = self._cube.complete(
                 {p.name: value(p, v) for p, v in zip(self._cube.params, x, strict=True)}
             )
@@ -80,5 +82,5 @@ class Skopt(Optimizer):
 
     def _tell(self, x: Any, value: float) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of points evaluated before, of lbfgs
+            warnings.simplefilter("ignore")  # of lbfgs
             self._optimizer.tell(x, value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 import weakref
 from copy import deepcopy
 from dataclasses import replace
@@ -114,7 +115,8 @@ class _Smac(Optimizer):
 
         try:
             # its forest would start a pool of threads for each prediction: the results are the same
-            with parallel_config("sequential"):
+            with parallel_config("sequential"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the time of local searches that made no step
                 info = self._smac.ask()
         except (StopIteration, self._spent):  # it found no configuration that is new
             raise Exhausted from None
@@ -134,6 +136,7 @@ class _Smac(Optimizer):
 class Hpo(_Smac):
     """Random forest and log expected improvement, for hyperparameter optimization."""
 
+    capabilities = replace(_NATIVE, learns=100)  # it trains after each eighth trial only
     facade = "HyperparameterOptimizationFacade"
 
 

@@ -30,11 +30,6 @@ KNOWN: Mapping[tuple[str, str], str] = {
         " 60 trials are too few for the other half: median 7.3 against 8.9, p = 0.13 over 30 seeds;"
         " in 300 trials 3.0 against 4.3, p = 0.0034, and 0.0025 is asked for in the last look"
     ),
-    ("smac-hpo", _LEARNS): (
-        "SMAC 2.4 retrains after each eighth configuration only and draws a fifth at random; in 60"
-        " trials its median is 6.0 against 8.9, p = 0.0027 over 30 seeds, and 0.0025 is asked for."
-        " It asks what SMAC's own loop asks, to the bit"
-    ),
     ("smac-parego", _LEARNS): (
         "SMAC 2.4 retrains after each eighth configuration only, then with other weights, and draws"
         " a fifth of them at random: in 60 trials no better than random search on two quadratics,"
