@@ -1,6 +1,7 @@
 """Ax (Olson et al., 2025) through its ``Client``, which chooses the method by the space.
 
-Failed trials are marked as failed, forbidden proposals as abandoned ones are: failed.
+Failed trials are marked as failed. A forbidden proposal is told to be as bad as the worst trial: a
+failed one leaves no trace in the model, which would propose it again.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class Ax(Optimizer):
         strategy = client.configure_generation_strategy
         strategy(initialization_random_seed=seed % 2**31, **checked(strategy, options))
         self._client = client
+        self._worst: dict[str, float] = {}  # of each objective and constraint
 
     def ask(self) -> Trial:
         for _ in range(TRIES):
@@ -75,8 +77,14 @@ class Ax(Optimizer):
             config = self._cube.complete(values | self._only)
             if not self._cube.checker.forbidden(config):
                 return Trial(config, tag=index)
-            self._client.mark_trial_failed(index)
+            self._reject(index)
         raise no_legal(self._cube.checker.where)
+
+    def _reject(self, index: int) -> None:
+        if self._worst:
+            self._client.complete_trial(index, raw_data=self._worst)
+        else:
+            self._client.mark_trial_failed(index)
 
     def tell(self, trial: Trial, result: Result) -> None:
         if not result.ok:
@@ -84,6 +92,7 @@ class Ax(Optimizer):
             return
         data = dict(zip(self._objectives, result.values, strict=True))
         data |= dict(zip(self._constraints, result.constraints, strict=True))
+        self._worst = {name: max(x, self._worst.get(name, x)) for name, x in data.items()}
         self._client.complete_trial(trial.tag, raw_data=data)
 
 
