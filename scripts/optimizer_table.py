@@ -225,9 +225,9 @@ def table(kept: Kept, trials: int) -> str:
     mean = ranks(rows)
     fields = Counter(kind_of(name) for name in mean)
     sizes = ", ".join(f"{n} {kind}" for kind, n in fields.items())
-    also = sum("@" in name for name in by_name)
+    bases = {name.partition("@")[0] for name in by_name}
     lines = [
-        f"{len(by_name) - also} variants, {also} of them on other kinds too ({sizes});",
+        f"{len(bases)} variants ({sizes}), random search and TPE on more than one kind of task;",
         f"{trials} trials, {trials / 5:g} full evaluations",
         "where there is a fidelity to choose. Mean rank: among one run of each other variant",
         "of its kind, over tasks and seeds; 1 is best. First use: CPU until the first trial is",
@@ -244,11 +244,12 @@ def table(kept: Kept, trials: int) -> str:
         place = f"{mean[name]:.1f}" if name in mean else "-"
         each = 1e3 * sum(r["cpu"] for r in mine) / max(1, sum(r["asks"] for r in mine))
         first = sorted(r["first"] for r in mine if "first" in r)[0]
-        memory = max(r.get("memory_mb", 0.0) for r in mine)
+        memories = [r["memory_mb"] for r in mine if "memory_mb" in r]
+        memory = f"{max(memories):.0f}" if memories else "-"
         deterministic = "yes" if measured(name).capabilities.deterministic else "no"
         lines.append(
             f"| {name.partition('@')[0]} | {kind_of(name)} | {len(mine)} | {place} | {each:.1f} "
-            f"| {first:.2f} | {memory:.0f} | {deterministic} |"
+            f"| {first:.2f} | {memory} | {deterministic} |"
         )
     slow = {n: s for n, s in sorted(kept.at_least.items()) if n not in by_name}
     none = [name for name in variants() if not tasks_of(name)]
