@@ -182,7 +182,9 @@ class NepsMoasha(NepsMany):
 
 
 class Primo(_Neps):
-    """PriMO (Basu et al., 2025): the task's prior stands for every objective."""
+    """PriMO (Basu et al., 2025): the task's prior stands for every objective. It begins with
+    MO-ASHA, which fails when asked again before a trial is told.
+    """
 
     capabilities = Capabilities(
         global_seeds=True,
@@ -190,6 +192,7 @@ class Primo(_Neps):
         priors="needs",
         multi_objective=True,
         single_objective=False,
+        parallel=False,
     )
     _first = "space"
 
