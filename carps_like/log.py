@@ -56,9 +56,9 @@ def now() -> str:
 
 
 def new_attempt() -> str:
-    """An id that no other worker has: when, where, and a random part."""
+    """An id that no other worker has: when, where, and a random part; in the order of time."""
     host = "".join(c if c.isalnum() else "-" for c in socket.gethostname())[:40]
-    return f"a{datetime.now(UTC):%Y%m%d-%H%M%S}-{host}-{secrets.token_hex(5)}"
+    return f"a{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{host}-{secrets.token_hex(5)}"
 
 
 class AttemptLog:

@@ -209,7 +209,7 @@ class LocalSearch(Optimizer):
             config = self._neighbour()
             if not self._checker.forbidden(config):
                 return Trial(config)
-        raise no_legal(self._checker.where)
+        return Trial(self._sampler.sample(), tag="start")  # clauses forbid every neighbour
 
     def _neighbour(self) -> dict[str, Value]:
         active = [p for p in self._cube.params if p.name in self._center and p.n_values > 1]

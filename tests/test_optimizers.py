@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from carps_like.description import describe
 from carps_like.errors import BadValue
 from carps_like.isolation.client import server_of
 from carps_like.registry import variant, variants
@@ -164,3 +165,15 @@ def test_turbo_begins_anew_when_its_region_is_small() -> None:
     flat = Problem(quadratics.description, (lambda config: 1.0,))
     with driven(chosen, flat, 0, effort) as optimizer:
         assert len(optimizer.run(45)) == 45
+
+
+def test_local_search_goes_on_where_clauses_forbid_every_neighbour() -> None:
+    from ConfigSpace import Categorical, ConfigurationSpace, ForbiddenEqualsClause
+
+    space = ConfigurationSpace()
+    space.add(Categorical("h", ["a", "b"]))
+    space.add(ForbiddenEqualsClause(space["h"], "b"))
+    alone = Problem(describe("alone", space), (lambda config: 1.0,))
+    with driven(variant("local-search"), alone, 0, Effort()) as optimizer:
+        run = optimizer.run(5)
+    assert [trial.config for trial, _ in run] == [{"h": "a"}] * 5
