@@ -54,8 +54,7 @@ class Variant:
         """The configuration that :meth:`of` reads."""
         found = {"name": self.name, "_target_": self.target, **self.options}
         if self.environment is not None:
-            requirements = list(self.environment.requirements)
-            found["environment"] = {"name": self.environment.name, "requirements": requirements}
+            found["environment"] = self.environment.data
         return found
 
     @cached_property

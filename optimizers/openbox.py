@@ -6,6 +6,7 @@ failed. It writes nothing: its log and its history are turned off.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from carps_like.description import TaskDescription
@@ -154,6 +155,12 @@ class OpenBox(_OpenBox):
 
     def _fixed(self, task: TaskDescription) -> dict[str, Any]:
         return {"num_constraints": self._constraints}
+
+
+class Forest(OpenBox):
+    """With a forest, which needs more trials than the GP before it is of use."""
+
+    capabilities = replace(OpenBox.capabilities, learns=200)
 
 
 class OpenBoxMany(_OpenBox):

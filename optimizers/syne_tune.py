@@ -19,7 +19,7 @@ from carps_like.optimizers._common import TRIES, construct, no_legal
 from carps_like.space import Cube, Param
 from carps_like.trial import Result, Trial, Value
 
-_TIME = "resource"
+RESOURCE = "resource"
 
 
 def domain(param: Param) -> Any:
@@ -62,7 +62,7 @@ def ranks() -> Any:
 
 
 @dataclass
-class _Job:
+class Job:
     """A trial of Syne Tune's."""
 
     trial: Any
@@ -99,7 +99,7 @@ class _SyneTune(Optimizer):
     def _fixed(self, task: TaskDescription) -> dict[str, Any]:
         return {}
 
-    def _suggested(self) -> tuple[_Job, int | None]:
+    def _suggested(self) -> tuple[Job, int | None]:
         """A new job, and the job whose checkpoint it begins from."""
         from syne_tune.backend.trial_status import Trial as Theirs
 
@@ -114,7 +114,7 @@ class _SyneTune(Optimizer):
             )
             self._scheduler.on_trial_add(trial)
             if not self._cube.checker.forbidden(config):
-                return _Job(trial, config), found.checkpoint_trial_id
+                return Job(trial, config), found.checkpoint_trial_id
             self._scheduler.on_trial_error(trial)
         raise no_legal(self._cube.checker.where)
 
@@ -201,8 +201,8 @@ class SyneTuneFidelity(_SyneTune):
         **options: Any,
     ) -> None:  # fmt: skip
         self._factor = reduction_factor
-        self._live: list[_Job] = []  # may go on
-        self._jobs: dict[int, _Job] = {}
+        self._live: list[Job] = []  # may go on
+        self._jobs: dict[int, Job] = {}
         super().__init__(task, seed, scheduler, **options)
 
     def _fixed(self, task: TaskDescription) -> dict[str, Any]:
@@ -211,7 +211,7 @@ class SyneTuneFidelity(_SyneTune):
         # whole powers of the factor, as its brackets count
         self._times = [self._factor**i for i in range(len(self._levels))]
         return {
-            "time_attr": _TIME,
+            "time_attr": RESOURCE,
             "max_t": self._times[-1],
             "reduction_factor": self._factor,
         }
@@ -224,7 +224,7 @@ class SyneTuneFidelity(_SyneTune):
         job.number = number
         return trial
 
-    def _next(self) -> _Job:
+    def _next(self) -> Job:
         if self._live:
             return self._live.pop(0)
         job, checkpoint = self._suggested()
@@ -235,11 +235,11 @@ class SyneTuneFidelity(_SyneTune):
         return job
 
     def tell(self, trial: Trial, result: Result) -> None:
-        job: _Job = trial.tag
+        job: Job = trial.tag
         if not result.ok:
             self._scheduler.on_trial_error(job.trial)
             return
-        told = self._report(result) | {_TIME: self._times[job.step]}
+        told = self._report(result) | {RESOURCE: self._times[job.step]}
         job.step += 1
         decision = self._scheduler.on_trial_result(job.trial, told)
         if decision == "CONTINUE" and job.step < len(self._levels):
@@ -288,7 +288,7 @@ class Pbt(SyneTuneFidelity):
         parts = (fidelity.upper * (i + 1) / self._steps for i in range(self._steps))
         self._levels = list(dict.fromkeys(fidelity.nearest(x) for x in parts))
         self._times = [float(i + 1) for i in range(len(self._levels))]
-        return {"time_attr": _TIME, "max_t": len(self._levels), "perturbation_interval": 1}
+        return {"time_attr": RESOURCE, "max_t": len(self._levels), "perturbation_interval": 1}
 
     def ask(self) -> Trial | None:
         if not self._live and self._busy >= self._size:
@@ -297,7 +297,7 @@ class Pbt(SyneTuneFidelity):
         self._busy += 1
         return trial
 
-    def _next(self) -> _Job:
+    def _next(self) -> Job:
         # a clone that the scheduler wants, or a member that is missing, comes first
         if len(self._live) + self._busy < self._size or not self._live:
             live, self._live = self._live, []

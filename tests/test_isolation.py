@@ -211,13 +211,45 @@ def test_a_failed_build_says_what_the_installer_said(
     assert not environment.ready
 
 
+def test_what_a_requirement_is_built_with_stands_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setups = {
+        "tool": """from setuptools import setup
+setup(name="tool", version="1", py_modules=["tool"],
+      entry_points={"console_scripts": ["say-hello = tool:main"]})
+""",
+        "needy": """import subprocess
+from setuptools import setup
+subprocess.run(["say-hello"], check=True)
+setup(name="needy", version="1", py_modules=[])
+""",
+    }
+    for name, text in setups.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "setup.py").write_text(text)
+    (tmp_path / "tool" / "tool.py").write_text("def main():\n    print('hello')\n")
+    monkeypatch.setenv("CARPS_LIKE_ENVS", str(tmp_path / "environments"))
+    needy = [f"needy @ {(tmp_path / 'needy').as_uri()}"]
+    without = Environment.of({"requirements": needy}, "needy")
+    with pytest.raises(BuildFailed, match="say-hello"):
+        without.build()
+    data = {"name": "needy", "requirements": needy, "build": [(tmp_path / "tool").as_uri()]}
+    environment = Environment.of(data, "needy")
+    environment.build()
+    assert "needy" in environment.versions()
+    assert environment.data == data
+    assert environment.folder != without.folder
+
+
 def test_other_requirements_make_another_folder() -> None:
     first, second = Environment("e", ("numpy",)), Environment("e", ("numpy<3",))
     assert first.folder != second.folder
     assert first.folder == Environment("e", ("numpy",)).folder
 
 
-@pytest.mark.parametrize("data", [{}, {"requirements": "numpy"}, {"requirement": ["numpy"]}])
+@pytest.mark.parametrize("data", [{}, {"requirements": "numpy"}, {"requirement": ["numpy"]},
+                                  {"requirements": ["numpy"], "build": "swig"}])  # fmt: skip
 def test_an_environment_without_a_list_of_requirements_is_refused(data: dict[str, object]) -> None:
     with pytest.raises(BadValue, match="environment of 'x'"):
         Environment.of(data, "x")

@@ -61,10 +61,11 @@ SLOW = {
     "openbox-ea": 8, "openbox-tpe": 20, "evosax-": 12, "bohb": 30,
     "syne-tune-bohb": 30, "syne-tune-bore": 12,
     "syne-tune-botorch": 8, "syne-tune-cqr": 8, "syne-tune-tpe": 20, "syne-tune-asha-bore": 12,
-    "syne-tune-asha-cqr": 12,
+    "syne-tune-asha-cqr": 12, "syne-tune-mobster": 12, "syne-tune-hypertune": 12,
+    "syne-tune-sync-bohb": 30, "openbox-prf": 12,
 }  # fmt: skip
 SLOW_CHECKS = ("a replay gives the same bits", "told values change what is asked")
-ALWAYS_BUILT = ("neps", "openbox")
+ALWAYS_BUILT = ("neps", "openbox", "syne-tune-013")
 
 
 def _longest(name: str, by_prefix: dict[str, Any]) -> Any:

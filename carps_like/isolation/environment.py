@@ -41,30 +41,45 @@ def home() -> Path:
 
 @dataclass(frozen=True)
 class Environment:
-    """An interpreter with ``requirements`` (PEP 508 lines); ``name`` is for people."""
+    """An interpreter with ``requirements`` (PEP 508 lines); ``name`` is for people.
+
+    What is in ``build_with`` (programs, such as swig) is installed first and stands on the path
+    while the requirements are.
+    """
 
     name: str
     requirements: tuple[str, ...]
+    build_with: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, data: Mapping[str, Any], optimizer: str) -> Environment:
-        """From a variant's ``environment``: ``{name: ..., requirements: [...]}``.
+        """From a variant's ``environment``: ``{name: ..., requirements: [...], build: [...]}``.
 
         Raises:
             BadValue: no list of requirements, or a field that does not exist.
         """
-        if not set(data) <= {"name", "requirements"}:
-            raise BadValue(f"environment of {optimizer!r} takes name and requirements, not {data}")
-        lines: Any = data.get("requirements")
-        if not lines or isinstance(lines, str) or not all(isinstance(x, str) for x in lines):
-            raise BadValue(f"environment of {optimizer!r} needs a list of requirements")
-        return cls(str(data.get("name") or optimizer), tuple(str(x) for x in lines))
+        if not set(data) <= {"name", "requirements", "build"}:
+            raise BadValue(
+                f"environment of {optimizer!r} takes name, requirements and build, not {data}"
+            )
+        lines, tools = data.get("requirements") or "", data.get("build") or ()
+        for given in (lines, tools):
+            if isinstance(given, str) or not all(isinstance(x, str) for x in given):
+                raise BadValue(f"environment of {optimizer!r} needs a list of requirements")
+        return cls(str(data.get("name") or optimizer), tuple(lines), tuple(tools))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What :meth:`of` reads."""
+        found: dict[str, Any] = {"name": self.name, "requirements": list(self.requirements)}
+        return found | ({"build": list(self.build_with)} if self.build_with else {})
 
     @property
     def key(self) -> str:
         """Hash of the requirements, the Python version and the platform."""
         version = ".".join(map(str, sys.version_info[:2]))
         lines = [*sorted({*self.requirements, *_ALWAYS}), version, sysconfig.get_platform()]
+        lines += self.build_with
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
     @property
@@ -122,6 +137,13 @@ class Environment:
             self._call([uv, "venv", "-q", *seed, "-p", sys.executable, str(self.folder)])
         else:
             self._call([sys.executable, "-m", "venv", str(self.folder)])
+        if self.build_with:
+            by = (
+                [uv, "pip", "install", "-q", "-p", python]
+                if uv
+                else [python, "-m", "pip", "install", "-q"]
+            )
+            self._call([*by, *self.build_with])
         if torch:
             self._call([python, "-m", "pip", "install", "-q", *torch])
         if uv:
@@ -138,6 +160,9 @@ class Environment:
 
     def _call(self, command: list[str]) -> None:
         environ = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        environ["PATH"] = os.pathsep.join(
+            [str(self.python.parent), environ.get("PATH", os.defpath)]
+        )
         done = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
         if done.returncode:
             words = " ".join((done.stderr or done.stdout).split())[-400:]

@@ -35,10 +35,6 @@ KNOWN: Mapping[tuple[str, str], str] = {
         " a fifth of them at random: in 60 trials no better than random search on two quadratics,"
         " in 150 not yet at the 1 % level (p = 0.005 in the last look, at 30 seeds)"
     ),
-    ("openbox-prf", _LEARNS): (
-        "OpenBox 0.9 takes a forest of scikit-learn's where pyrfr is not there, which builds with"
-        " swig only; with it 60 trials are no better than random search (p = 0.67 after 10 seeds)"
-    ),
     ("nevergrad-pso", _LEARNS): (
         "PSO of Nevergrad 1.0.12 takes the arctan of standardized data; a particle at the border of"
         " that box is at 1e16, which bounded parameters reflect to an arbitrary place"
