@@ -1,5 +1,5 @@
-"""Schedulers that Syne Tune had until 0.13: MOBSTER (Klein et al., 2020), Hyper-Tune, PASHA, and
-the synchronous ones, DEHB among them.
+"""Schedulers that Syne Tune had until 0.13: MOBSTER (Klein et al., 2020), Hyper-Tune (Li
+et al., 2022), and the synchronous ones, DEHB (Awad et al., 2021) among them.
 
 They tell in each suggestion up to which resource its trial shall go, and pause it there; those of
 the stopping type decide at each rung.
