@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from carps_like.errors import CarpsLikeError, UnknownName, printable
+from carps_like.errors import BadValue, CarpsLikeError, UnknownName, printable
 
 OK, SOME_FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
@@ -177,6 +177,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _unknown(verb: str) -> int:
+    if "=" in verb:
+        raise BadValue(f"{verb!r} is no command; did you mean 'carps-like run {verb}'?")
     raise UnknownName("command", verb, VERBS, f"there are {', '.join(VERBS)}")
 
 

@@ -8,6 +8,8 @@ the stopping type decide at each rung.
 from __future__ import annotations
 
 import datetime
+import inspect
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -24,8 +26,24 @@ _TARGET = "max_resource"
 class Classic(SyneTuneFidelity):
     """``scheduler`` is a multi-fidelity class of ``syne_tune.optimizer.baselines`` of 0.13."""
 
+    def _class(self, scheduler: str) -> Any:
+        cls = super()._class(scheduler)
+        # its constructors take anything; what they make use of stands in their modules
+        modules = [sys.modules[base.__module__] for base in cls.__mro__]
+        names = sorted({key for m in modules for key in getattr(m, "_ARGUMENT_KEYS", ())})
+
+        def build(**given: Any) -> Any:
+            return cls(**given)
+
+        keys = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in names]
+        build.__signature__ = inspect.Signature(keys)  # type: ignore[attr-defined]
+        build.__name__ = scheduler
+        return build
+
     def _fixed(self, task: TaskDescription) -> dict[str, Any]:
         super()._fixed(task)
+        if self._factor != int(self._factor):
+            raise BadValue(f"reduction_factor must be a whole number, not {self._factor:g}")
         if len(self._times) < 2:
             raise BadValue(
                 f"fidelity of {task.name!r} is too narrow for reduction_factor {self._factor:g}"

@@ -100,6 +100,15 @@ def test_cfg_job_prints_the_composed_configuration_with_its_overrides(command: C
     assert config["seed"] == 3
 
 
+def test_overrides_without_a_verb_name_the_verb(command: Command) -> None:
+    done = command("optimizer=random", "task=bbob-d02-f01-i01")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "carps-like: 'optimizer=random' is no command; "
+        "did you mean 'carps-like run optimizer=random'?\n"
+    )
+
+
 def test_flags_may_stand_anywhere(command: Command) -> None:
     done = command("run", "optimizer=random", "--cfg", "job", TASK)
     assert done.returncode == 0 and "bbob-d02-f01-i01" in done.stdout

@@ -178,3 +178,33 @@ def test_local_search_goes_on_where_clauses_forbid_every_neighbour() -> None:
     with driven(variant("local-search"), alone, 0, Effort()) as optimizer:
         run = optimizer.run(5)
     assert [trial.config for trial, _ in run] == [{"h": "a"}] * 5
+
+
+def test_syne_tune_of_old_pauses_and_promotes_where_it_is_told_to() -> None:
+    chosen = variant("syne-tune-mobster")
+    problem = problems(chosen.capabilities, 40)["continuous"]
+    with driven(chosen, problem, 0, Effort(options={"type": "promotion"})) as optimizer:
+        run = [trial for trial, _ in optimizer.run(40)]
+    jumps = {(run[t.continues].fidelity, t.fidelity) for t in run if t.continues is not None}
+    assert {(1.0, 3.0), (3.0, 9.0)} <= jumps <= {(1.0, 3.0), (3.0, 9.0), (9.0, 27.0)}
+    # a paused trial waits while others begin, which one of the stopping form never does
+    assert any(t.continues is not None and t.continues < n - 1 for n, t in enumerate(run))
+    with (
+        pytest.raises(BadValue, match="MOBSTER has no option 'typ'; did you mean 'type'"),
+        driven(chosen, problem, 0, Effort(options={"typ": "promotion"})),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [(50, "'continuous' is too narrow for reduction_factor 50"), (2.5, "a whole number, not 2.5")],
+)
+def test_syne_tune_of_old_refuses_rungs_that_it_cannot_count(factor: float, words: str) -> None:
+    chosen = variant("syne-tune-dehb")
+    problem = problems(chosen.capabilities, 40)["continuous"]
+    with (
+        pytest.raises(BadValue, match=words),
+        driven(chosen, problem, 0, Effort(options={"reduction_factor": factor})),
+    ):
+        pass
