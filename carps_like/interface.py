@@ -173,8 +173,10 @@ class Capabilities:
     integer: bool = True
     categorical: bool = True
     ordinal: bool = True
+    log: bool = True  # parameters on a logarithmic scale
     conditions: Literal["no", "flat", "native"] = "flat"  # flat: inactive ones are dropped
     forbidden: Literal["no", "reject", "native"] = "reject"  # reject: asks again until legal
+    noise: bool = False  # reckons with noise; others take each value as it is
     constraints: bool = False  # uses constraint values; others see the objectives only
     priors: Literal["no", "yes", "needs"] = "no"
     parallel: bool = True  # several asks before a tell
@@ -203,6 +205,8 @@ class Capabilities:
         for kind in ("continuous", "integer", "categorical", "ordinal"):
             if getattr(task, f"n_{kind}") and not getattr(self, kind):
                 yield f"takes no {kind} hyperparameters, the task has {getattr(task, f'n_{kind}')}"
+        if not self.log and any(p.log for p in task.checker.params):
+            yield "takes no hyperparameters on a logarithmic scale"
         if task.n_conditions and self.conditions == "no":
             yield "takes no conditional hyperparameters"
         if task.n_forbidden and self.forbidden == "no":

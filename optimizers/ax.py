@@ -42,7 +42,7 @@ class Ax(Optimizer):
     random_search), ``initialization_budget``, ...
     """
 
-    capabilities = Capabilities(constraints=True, global_seeds=True)
+    capabilities = Capabilities(constraints=True, noise=True, global_seeds=True)
     requires = ("ax",)
 
     def __init__(self, task: TaskDescription, seed: int, **options: Any) -> None:
@@ -100,5 +100,9 @@ class AxMany(Ax):
     """The same for several objectives."""
 
     capabilities = Capabilities(
-        multi_objective=True, single_objective=False, constraints=True, global_seeds=True
+        multi_objective=True,
+        single_objective=False,
+        constraints=True,
+        noise=True,
+        global_seeds=True,
     )

@@ -178,7 +178,7 @@ class BoTorch(_BoTorch):
     Monte Carlo form while trials are open or with constraints), qlognei (noisy), ucb.
     """
 
-    capabilities = Capabilities(constraints=True)
+    capabilities = Capabilities(constraints=True, noise=True)
     acquisitions: ClassVar[tuple[str, ...]] = ("logei", "qlognei", "ucb")
 
     def _built(self) -> Any:
@@ -211,7 +211,7 @@ class BoTorch(_BoTorch):
 class Saas(BoTorch):
     """SAASBO (Eriksson and Jankowiak, 2021): a fully Bayesian GP by MCMC. Seconds per ask."""
 
-    capabilities = Capabilities(global_seeds=True)
+    capabilities = Capabilities(global_seeds=True, noise=True)
     requires: ClassVar[tuple[str, ...]] = ("botorch", "torch", "numpyro")
     acquisitions: ClassVar[tuple[str, ...]] = ("logei", "qlognei")
 
@@ -245,7 +245,7 @@ class Turbo(BoTorch):
     there are dimensions (at least 4), and begins anew below 0.5^7.
     """
 
-    capabilities = Capabilities()
+    capabilities = Capabilities(noise=True)
     acquisitions: ClassVar[tuple[str, ...]] = ("logei",)
 
     def __init__(
@@ -308,7 +308,9 @@ class BoTorchMany(_BoTorch):
     (Daulton et al., 2021: one random augmented Chebyshev scalarisation per ask).
     """
 
-    capabilities = Capabilities(multi_objective=True, single_objective=False, constraints=True)
+    capabilities = Capabilities(
+        multi_objective=True, single_objective=False, constraints=True, noise=True
+    )
     acquisitions: ClassVar[tuple[str, ...]] = ("qlognehvi", "qlognparego")
 
     def _built(self) -> Any:
@@ -362,7 +364,7 @@ class MultiFidelity(_BoTorch):
     is that point at that fidelity, or no trial would ever show what has been learnt.
     """
 
-    capabilities = Capabilities(fidelity="needs")
+    capabilities = Capabilities(fidelity="needs", noise=True)
     acquisitions: ClassVar[tuple[str, ...]] = ("qmfkg",)
 
     def __init__(

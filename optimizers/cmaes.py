@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -96,6 +97,14 @@ class Cma(_OneBox):
         points = super()._propose()
         self._spent += len(points)
         return points
+
+
+class LearningRate(Cma):
+    """CMA-ES that adapts its learning rate (Nomura et al., 2023; ``lr_adapt``), for rugged and
+    noisy functions.
+    """
+
+    capabilities = replace(Cma.capabilities, noise=True)
 
 
 class WarmStarted(_OneBox):

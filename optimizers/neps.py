@@ -7,6 +7,7 @@ generators are the global ones.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from carps_like.description import TaskDescription
@@ -132,7 +133,7 @@ class Neps(_Neps):
     ``bayesian_optimization``.
     """
 
-    capabilities = Capabilities(global_seeds=True)
+    capabilities = Capabilities(global_seeds=True, noise=True)
 
 
 class NepsRandom(Neps):
@@ -144,7 +145,7 @@ class NepsRandom(Neps):
 class NepsPrior(_Neps):
     """``pibo``: Bayesian optimization with the task's prior (Hvarfner et al., 2022)."""
 
-    capabilities = Capabilities(global_seeds=True, priors="needs")
+    capabilities = Capabilities(global_seeds=True, noise=True, priors="needs")
 
 
 class NepsFidelity(_Neps):
@@ -159,6 +160,12 @@ class NepsFidelityPrior(_Neps):
     """
 
     capabilities = Capabilities(global_seeds=True, fidelity="needs", priors="needs")
+
+
+class NepsModel(NepsFidelityPrior):
+    """The same with a Gaussian process."""
+
+    capabilities = replace(NepsFidelityPrior.capabilities, noise=True)
 
 
 class NepsMany(_Neps):
@@ -189,6 +196,7 @@ class Primo(_Neps):
     capabilities = Capabilities(
         global_seeds=True,
         fidelity="needs",
+        noise=True,
         priors="needs",
         multi_objective=True,
         single_objective=False,

@@ -7,6 +7,7 @@ conditional one is flattened. A forbidden proposal is told with the worst values
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 from carps_like.description import TaskDescription
@@ -52,6 +53,7 @@ class Nevergrad(Optimizer):
         self._cube = Cube(task.checker)
         space = ng.p.Dict(**{f"p{i}": parameter(p) for i, p in enumerate(self._cube.params)})
         space.random_state.seed(seed % 2**32)
+        space.function.deterministic = not task.noisy
         registry = ng.optimizers.registry
         if optimizer not in registry:
             raise BadValue(
@@ -107,11 +109,19 @@ class NevergradPlanned(Nevergrad):
     What they choose may run in a thread that answers one ask at a time.
     """
 
-    capabilities = Capabilities(needs_trials=True, parallel=False, seeded=False, global_seeds=True)
+    capabilities = Capabilities(
+        noise=True, needs_trials=True, parallel=False, seeded=False, global_seeds=True
+    )
 
     def __init__(self, task: TaskDescription, seed: int, optimizer: str) -> None:
         super().__init__(task, seed, optimizer)
         warnings.filterwarnings("ignore", "COBYLA", UserWarning)  # that thread outlives an ask
+
+
+class NevergradNoisy(Nevergrad):
+    """TBPSA (Hellwig and Beyer, 2016), whose population grows where noise hides the progress."""
+
+    capabilities = replace(Nevergrad.capabilities, noise=True)
 
 
 class NevergradMany(Nevergrad):

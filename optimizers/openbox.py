@@ -150,7 +150,7 @@ class OpenBox(_OpenBox):
     """
 
     capabilities = Capabilities(
-        conditions="native", constraints=True, parallel=False, global_seeds=True
+        conditions="native", noise=True, constraints=True, parallel=False, global_seeds=True
     )
 
     def _fixed(self, task: TaskDescription) -> dict[str, Any]:
@@ -160,7 +160,7 @@ class OpenBox(_OpenBox):
 class Forest(OpenBox):
     """With a forest, which needs more trials than the GP before it is of use."""
 
-    capabilities = replace(OpenBox.capabilities, learns=200)
+    capabilities = replace(OpenBox.capabilities, noise=False, learns=200)
 
 
 class OpenBoxMany(_OpenBox):
@@ -170,6 +170,7 @@ class OpenBoxMany(_OpenBox):
         multi_objective=True,
         single_objective=False,
         conditions="native",
+        noise=True,
         constraints=True,
         parallel=False,
         global_seeds=True,

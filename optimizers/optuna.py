@@ -122,7 +122,7 @@ class Gp(_Optuna):
     Hyperparameters that are not always active are drawn at random.
     """
 
-    capabilities = _CONSTRAINED
+    capabilities = replace(_CONSTRAINED, noise=True)
     requires = ("optuna", "torch", "greenlet")
     extra = "optuna-gp"
     sampler = "GPSampler"
@@ -141,6 +141,12 @@ class CmaEs(_Optuna):
 
     def __init__(self, task: TaskDescription, seed: int, **options: Any) -> None:
         super().__init__(task, seed, warn_independent_sampling=False, **options)
+
+
+class CmaEsLearningRate(CmaEs):
+    """With an adapted learning rate (Nomura et al., 2023), for rugged and noisy functions."""
+
+    capabilities = replace(CmaEs.capabilities, noise=True)
 
 
 class CmaEsMargin(CmaEs):

@@ -7,6 +7,7 @@ is told with the worst value so far.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def value(param: Param, x: Any) -> Value:
 
 
 class Skopt(Optimizer):
-    """``base_estimator``: GP (Gaussian process), RF (random forest) or ET (extra trees)."""
+    """``base_estimator``: RF (random forest), ET (extra trees) or GP."""
 
     capabilities = Capabilities(parallel=False)
     requires = ("skopt",)
@@ -84,3 +85,9 @@ class Skopt(Optimizer):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of lbfgs
             self._optimizer.tell(x, value)
+
+
+class GaussianProcess(Skopt):
+    """A Gaussian process, whose noise is estimated; one of three acquisitions, by their gains."""
+
+    capabilities = replace(Skopt.capabilities, noise=True)

@@ -35,7 +35,7 @@ _COMPONENTS = (
 )
 
 
-_NATIVE = Capabilities(conditions="native", forbidden="native", needs_trials=True)
+_NATIVE = Capabilities(conditions="native", forbidden="native", noise=True, needs_trials=True)
 
 
 def smac_space(task: TaskDescription, priors: bool) -> Any:
@@ -77,7 +77,7 @@ class _Smac(Optimizer):
         scenario = smac.Scenario(
             smac_space(task, priors=self.capabilities.priors != "no"),
             objectives=[o.name for o in task.objectives] if len(task.objectives) > 1 else "cost",
-            deterministic=True,
+            deterministic=not task.noisy,  # with noise it asks for good ones several times
             n_trials=task.budget.trials,
             output_directory=folder,
             seed=seed,
@@ -162,7 +162,7 @@ class Random(_Smac):
 class _Budgets(_Smac):
     """Facades that choose the fidelity: SMAC calls it a budget."""
 
-    capabilities = replace(_NATIVE, fidelity="needs")
+    capabilities = replace(_NATIVE, fidelity="needs", noise=False)
 
     def __init__(self, task: TaskDescription, seed: int, **options: Any) -> None:
         assert task.fidelity is not None  # the capabilities say so

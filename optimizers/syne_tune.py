@@ -142,7 +142,7 @@ class SyneTune(_SyneTune):
 class SyneTuneInTurn(_SyneTune):
     """BOTorch, whose searcher pairs configurations with results by the order in which they come."""
 
-    capabilities = Capabilities(global_seeds=True, parallel=False)
+    capabilities = Capabilities(global_seeds=True, noise=True, parallel=False)
 
 
 class SyneTuneRandom(_SyneTune):

@@ -107,4 +107,4 @@ class Classic(SyneTuneFidelity):
 class ModelBased(Classic):
     """MOBSTER and Hyper-Tune: a Gaussian process over configurations and rungs."""
 
-    capabilities = replace(Classic.capabilities, learns=60)
+    capabilities = replace(Classic.capabilities, noise=True, learns=60)

@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from carps_like.budget import Budget
 from carps_like.description import describe
 from carps_like.errors import BadValue
 from carps_like.isolation.client import server_of
@@ -208,3 +210,32 @@ def test_syne_tune_of_old_refuses_rungs_that_it_cannot_count(factor: float, word
         driven(chosen, problem, 0, Effort(options={"reduction_factor": factor})),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["smac-hpo", "nevergrad-ngopt"])
+def test_a_noisy_task_is_evaluated_again_at_good_configurations(name: str) -> None:
+    chosen = variant(name)
+    assert chosen.capabilities.noise
+    if chosen.missing() is not None:
+        pytest.skip(str(chosen.missing()))
+
+    def distinct(noisy: bool) -> int:
+        noise = np.random.default_rng(0)
+        task = describe("noise", quadratic_space(), noisy=noisy, budget=Budget(trials=60))
+        problem = Problem(task, (lambda config: quadratic(config) + float(noise.normal()),))
+        with driven(chosen, problem, 1, Effort()) as optimizer:
+            return len({tuple(trial.config.values()) for trial, _ in optimizer.run(60)})
+
+    assert distinct(noisy=False) == 60
+    assert distinct(noisy=True) <= 50
+
+
+def test_what_knows_no_log_scale_is_kept_from_tasks_that_have_one() -> None:
+    from ConfigSpace import ConfigurationSpace, Float
+
+    space = ConfigurationSpace()
+    space.add(Float("rate", (1e-3, 1.0), log=True))
+    linear = replace(variant("random").capabilities, log=False)
+    assert "logarithmic scale" in linear.problem(describe("log", space))
+    assert not linear.problem(describe("linear", quadratic_space()))
+    assert not variant("random").capabilities.problem(describe("log", space))

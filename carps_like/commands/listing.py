@@ -271,6 +271,7 @@ def _optimizer(name: str) -> dict[str, Any]:
 def _notes(can: Any) -> Iterable[tuple[str, bool]]:
     yield "priors", can.priors != "no"
     yield "constraints", can.constraints
+    yield "noise", can.noise
     yield "continues", can.continues
     yield "sequential", not can.parallel
     yield "not-deterministic", not can.deterministic

@@ -36,9 +36,9 @@ def mixed_space(can: Capabilities, conditional: bool = False) -> ConfigurationSp
 
     space = cs.ConfigurationSpace()
     if can.continuous:
-        space.add(cs.Float("rate", (1e-4, 1.0), log=True), cs.Float("share", (0.0, 1.0)))
+        space.add(cs.Float("rate", (1e-4, 1.0), log=can.log), cs.Float("share", (0.0, 1.0)))
     if can.integer:
-        space.add(cs.Integer("units", (1, 1024), log=True), cs.Integer("depth", (1, 9)))
+        space.add(cs.Integer("units", (1, 1024), log=can.log), cs.Integer("depth", (1, 9)))
     if can.categorical:
         space.add(cs.Categorical("kind", list(_CENTERS)))
     if can.ordinal:

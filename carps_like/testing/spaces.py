@@ -65,9 +65,8 @@ def _space(draw: DrawFn, can: Capabilities, max_size: int) -> ConfigurationSpace
     low = max(2, can.min_dimension)
     high = max_size if can.max_dimension is None else min(max_size, can.max_dimension)
     chosen = draw(st.lists(st.sampled_from(kinds), min_size=low, max_size=max(low, high)))
-    priors = can.priors != "no"
     for i, kind in enumerate(chosen):
-        space.add(_DRAW[kind](draw, f"h{i}_{kind}", priors))
+        space.add(_DRAW[kind](draw, f"h{i}_{kind}", can))
     if draw(st.booleans()):
         value = draw(st.sampled_from(["fixed", 3, 0.5]))
         space.add(Constant("constant", value))
@@ -78,45 +77,45 @@ def _space(draw: DrawFn, can: Capabilities, max_size: int) -> ConfigurationSpace
     return space
 
 
-def _float(draw: DrawFn, name: str, priors: bool) -> Any:
+def _float(draw: DrawFn, name: str, can: Capabilities) -> Any:
     from hypothesis import strategies as st
 
-    log = draw(st.booleans())
+    log = can.log and draw(st.booleans())
     lower, upper = draw(
         st.sampled_from(
             [(1e-6, 1.0), (0.5, 1e5), (1e-3, 2e-3)] if log else [(-5, 5), (0, 1e-4), (0, 1), (3, 9)]
         )
     )
-    if priors and not log and draw(st.booleans()):
+    if can.priors != "no" and not log and draw(st.booleans()):
         middle = lower + 0.3 * (upper - lower)
         return NormalFloatHyperparameter(name, middle, (upper - lower) / 5, lower, upper)
     return UniformFloatHyperparameter(name, lower, upper, log=log)
 
 
-def _int(draw: DrawFn, name: str, priors: bool) -> Any:
+def _int(draw: DrawFn, name: str, can: Capabilities) -> Any:
     from hypothesis import strategies as st
 
-    log = draw(st.booleans())
+    log = can.log and draw(st.booleans())
     lower, upper = draw(
         st.sampled_from([(1, 1024), (1, 2), (3, 40)] if log else [(-3, 3), (0, 1), (1, 10_000)])
     )
-    if priors and not log and upper - lower > 1 and draw(st.booleans()):
+    if can.priors != "no" and not log and upper - lower > 1 and draw(st.booleans()):
         middle = lower + 0.3 * (upper - lower)
         return NormalIntegerHyperparameter(name, middle, (upper - lower) / 5, lower, upper)
     return UniformIntegerHyperparameter(name, lower, upper, log=log)
 
 
-def _categorical(draw: DrawFn, name: str, priors: bool) -> Any:
+def _categorical(draw: DrawFn, name: str, can: Capabilities) -> Any:
     from hypothesis import strategies as st
 
     choices = draw(st.sampled_from([("a", "b"), _WORDS, (True, False), (1, 2, 4), ("only",)]))
     weights = None
-    if priors and len(choices) > 1 and draw(st.booleans()):
+    if can.priors != "no" and len(choices) > 1 and draw(st.booleans()):
         weights = [float(i + 1) for i in range(len(choices))]
     return CategoricalHyperparameter(name, choices, weights=weights)
 
 
-def _ordinal(draw: DrawFn, name: str, priors: bool) -> Any:
+def _ordinal(draw: DrawFn, name: str, can: Capabilities) -> Any:
     from hypothesis import strategies as st
 
     sequence = draw(st.sampled_from([("small", "middle", "large"), (1, 10, 100, 1000), (0.1, 0.5)]))
