@@ -42,6 +42,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "num_samples": 16,
     },
     "botorch-mfkg": {"n_initial": 3, "raw_samples": 8, "num_restarts": 1, "num_fantasies": 2},
+    "hebo": {"rand_sample": 3},
     "hyperopt-tpe": {"n_startup_jobs": 3},
     "neps-bo": {"initial_design_size": 3},
     "neps-pibo": {"initial_design_size": 3},
@@ -65,6 +66,7 @@ SLOW = {
     "syne-tune-botorch": 8, "syne-tune-cqr": 8, "syne-tune-tpe": 20, "syne-tune-asha-bore": 12,
     "syne-tune-asha-cqr": 12, "syne-tune-mobster": 12, "syne-tune-hypertune": 12,
     "syne-tune-sync-bohb": 30, "openbox-prf": 12,
+    "hebo": 5,
 }  # fmt: skip
 SLOW_CHECKS = ("a replay gives the same bits", "told values change what is asked")
 ALWAYS_BUILT = ("neps", "openbox", "syne-tune-013")
