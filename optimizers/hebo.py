@@ -37,7 +37,7 @@ def value(param: Param, x: Any) -> Value:
 
 
 class Hebo(Optimizer):
-    """One objective; ``options`` go to the constructor (``model_name``, ``rand_sample``, ``es``)."""
+    """``options`` go to its constructor (``model_name``, ``rand_sample``, ``es``)."""
 
     capabilities = Capabilities(noise=True, global_seeds=True)
     requires = ("hebo",)
