@@ -222,6 +222,7 @@ class Saas(BoTorch):
         thinning: int = 16,
     ) -> None:  # fmt: skip
         super().__init__(task, seed, acquisition, n_initial, num_restarts, raw_samples)
+        self._fits = 0
         self._sampling = {
             "max_tree_depth": max_tree_depth,
             "warmup_steps": warmup_steps,
@@ -230,10 +231,14 @@ class Saas(BoTorch):
         }
 
     def _model(self, x: Any, y: Any) -> Any:
+        import jax
         from botorch.fit import fit_fully_bayesian_model_nuts
         from botorch.models.fully_bayesian import SaasFullyBayesianSingleTaskGP
         from botorch.models.transforms import Standardize
 
+        if self._fits % 5 == 0:  # what it compiles for each number of trials takes 240 MB
+            jax.clear_caches()
+        self._fits += 1
         model = SaasFullyBayesianSingleTaskGP(x, y, outcome_transform=Standardize(m=1))
         fit_fully_bayesian_model_nuts(model, disable_progbar=True, **self._sampling)
         return model
