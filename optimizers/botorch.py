@@ -23,6 +23,7 @@ from carps_like.space import Cube
 from carps_like.trial import Result, Trial, Value
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+_STARTS = 5  # sets of random starts of an acquisition
 
 
 class _BoTorch(Optimizer):
@@ -107,13 +108,20 @@ class _BoTorch(Optimizer):
     def _best(self, acquisition: Any) -> Array:
         from botorch.optim import optimize_acqf
 
-        candidate, _ = optimize_acqf(
-            acquisition,
-            bounds=self._bounds(),
-            q=1,
-            num_restarts=self._restarts,
-            raw_samples=self._raw,
-        )
+        for attempt in range(_STARTS):
+            try:
+                candidate, _ = optimize_acqf(
+                    acquisition,
+                    bounds=self._bounds(),
+                    q=1,
+                    num_restarts=self._restarts,
+                    raw_samples=self._raw,
+                )
+                break
+            except RuntimeError as error:
+                # the acquisition is nan at one of the random starts; the next ones are others
+                if attempt == _STARTS - 1 or "probability tensor" not in str(error):
+                    raise
         found: Array = candidate.squeeze(0).detach().numpy()
         return found
 

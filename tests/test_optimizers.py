@@ -241,3 +241,31 @@ def test_what_knows_no_log_scale_is_kept_from_tasks_that_have_one() -> None:
     assert "logarithmic scale" in linear.problem(describe("log", space))
     assert not linear.problem(describe("linear", quadratic_space()))
     assert not variant("random").capabilities.problem(describe("log", space))
+
+
+def test_random_starts_are_drawn_again_where_an_acquisition_is_nan() -> None:
+    pytest.importorskip("botorch")
+    from botorch.acquisition import PosteriorMean
+
+    chosen = variant("botorch-logei")
+    effort = Effort(options={"n_initial": 4, "raw_samples": 8, "num_restarts": 2})
+    calls = []
+
+    class Mean(PosteriorMean):  # type: ignore[misc]
+        broken = 1
+
+        def forward(self, x):  # type: ignore[no-untyped-def]
+            calls.append(x.shape)
+            values = super().forward(x)
+            if len(calls) <= self.broken:
+                values[0] = np.nan
+            return values
+
+    with driven(chosen, problems(chosen.capabilities, 6)["continuous"], 0, effort) as optimizer:
+        optimizer.run(5)
+        inside = optimizer.optimizer
+        found = inside._best(Mean(inside._model(*inside._data())))
+        assert np.isfinite(found).all() and len(calls) > 1
+        Mean.broken = 10**6
+        with pytest.raises(RuntimeError, match="probability tensor"):
+            inside._best(Mean(inside._model(*inside._data())))
