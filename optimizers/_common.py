@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -10,7 +11,7 @@ from typing import Any
 
 from carps_like.errors import BadValue, did_you_mean
 from carps_like.interface import Optimizer
-from carps_like.space import Checker
+from carps_like.space import Checker, Sampler
 from carps_like.trial import Result, Trial, Value
 
 TRIES = 1000  # proposals in a row that clauses forbid before a run ends with an error
@@ -76,7 +77,8 @@ class Generational(Optimizer):
     """Base of population methods: a generation is handed out one by one and told back together.
 
     While trials of a generation are still open, :meth:`ask` waits. A forbidden proposal is not
-    evaluated: it is told with the worst values of its generation.
+    evaluated: it is told with the worst values of its generation. After ``PATIENCE`` of them in a
+    row a random legal configuration is evaluated, of which the method learns nothing.
     """
 
     _checker: Checker
@@ -84,6 +86,7 @@ class Generational(Optimizer):
     _results: list[Result | None]
     _next = 0
     _left = 0
+    _sampler: Sampler | None = None
 
     @abstractmethod
     def _propose(self) -> Sequence[Any]:
@@ -98,7 +101,7 @@ class Generational(Optimizer):
         """Tell a whole generation; ``None`` stands for a forbidden proposal."""
 
     def ask(self) -> Trial | None:
-        for _ in range(TRIES):
+        for _ in range(PATIENCE):
             if self._next == len(self._points):
                 if self._left:
                     return None
@@ -114,9 +117,13 @@ class Generational(Optimizer):
             if not self._checker.forbidden(config):
                 self._left += 1
                 return Trial(config, tag=index)
-        raise no_legal(self._checker.where)
+        if self._sampler is None:  # its stream is that of the seed, by way of what was proposed
+            self._sampler = Sampler(self._checker, zlib.crc32(repr(config).encode()))
+        return Trial(self._sampler.sample(), tag=None)
 
     def tell(self, trial: Trial, result: Result) -> None:
+        if trial.tag is None:
+            return
         self._results[trial.tag] = result
         self._left -= 1
 

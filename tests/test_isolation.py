@@ -216,8 +216,7 @@ def test_what_a_requirement_is_built_with_stands_on_the_path(
 ) -> None:
     setups = {
         "tool": """from setuptools import setup
-setup(name="tool", version="1", py_modules=["tool"],
-      entry_points={"console_scripts": ["say-hello = tool:main"]})
+setup(name="tool", version="1", py_modules=[], scripts=["say-hello"])
 """,
         "needy": """import subprocess
 from setuptools import setup
@@ -228,7 +227,7 @@ setup(name="needy", version="1", py_modules=[])
     for name, text in setups.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "setup.py").write_text(text)
-    (tmp_path / "tool" / "tool.py").write_text("def main():\n    print('hello')\n")
+    (tmp_path / "tool" / "say-hello").write_text("#!/bin/sh\necho hello\n")
     monkeypatch.setenv("CARPS_LIKE_ENVS", str(tmp_path / "environments"))
     needy = [f"needy @ {(tmp_path / 'needy').as_uri()}"]
     without = Environment.of({"requirements": needy}, "needy")
