@@ -17,10 +17,10 @@ from carps_like.description import TaskDescription
 from carps_like.errors import BadValue
 from carps_like.interface import Exhausted
 from carps_like.optimizers._common import TRIES, no_legal
-from carps_like.optimizers.syne_tune import RESOURCE, Job, SyneTuneFidelity, value
+from carps_like.optimizers.syne_tune import Job, SyneTuneFidelity, value
 from carps_like.trial import Result, Trial
 
-_TARGET = "max_resource"
+_TARGET, _RESOURCE = "carps_like_target", "carps_like_resource"  # no hyperparameter is named so
 
 
 class Classic(SyneTuneFidelity):
@@ -50,7 +50,7 @@ class Classic(SyneTuneFidelity):
             )
         self._space[_TARGET] = int(self._times[-1])
         return {
-            "resource_attr": RESOURCE,
+            "resource_attr": _RESOURCE,
             "max_resource_attr": _TARGET,
             "reduction_factor": self._factor,
         }
@@ -93,7 +93,7 @@ class Classic(SyneTuneFidelity):
         if not result.ok:
             self._scheduler.on_trial_error(job.trial)
             return
-        told = self._report(result) | {RESOURCE: self._times[job.step]}
+        told = self._report(result) | {_RESOURCE: self._times[job.step]}
         decision = self._scheduler.on_trial_result(job.trial, told)
         if decision != "CONTINUE":
             self._scheduler.on_trial_remove(job.trial)

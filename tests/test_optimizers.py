@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from carps_like.budget import Budget
-from carps_like.description import describe
+from carps_like.description import Fidelity, describe
 from carps_like.errors import BadValue
 from carps_like.isolation.client import server_of
 from carps_like.registry import variant, variants
@@ -283,3 +283,19 @@ def test_a_population_goes_on_where_nearly_all_is_forbidden() -> None:
         run = optimizer.run(12)
     assert len(run) == 12
     assert all(t.config["small"] >= t.config["large"] for t, _ in run)
+
+
+def test_a_hyperparameter_may_be_named_as_what_syne_tune_is_told() -> None:
+    from ConfigSpace import ConfigurationSpace, Float
+
+    space = ConfigurationSpace()
+    for name in ("resource", "max_resource", "m0"):
+        space.add(Float(name, (0.0, 1.0)))
+    fidelity = Fidelity("epochs", 1, 27, integer=True)
+    task = describe("names", space, fidelity=fidelity)
+    for name in ("syne-tune-mobster", "syne-tune-dehb"):
+        problem = Problem(task, (lambda config: config["resource"] + config["max_resource"],))
+        with driven(variant(name), problem, 0, Effort()) as optimizer:
+            asked = [trial.config for trial, _ in optimizer.run(12)]
+        assert all(set(c) == {"resource", "max_resource", "m0"} for c in asked)
+        assert len({c["max_resource"] for c in asked}) > 3
