@@ -63,9 +63,9 @@ class Environment:
                 f"environment of {optimizer!r} takes name, requirements and build, not {data}"
             )
         lines, tools = data.get("requirements") or "", data.get("build") or ()
-        for given in (lines, tools):
+        for field, given in (("requirements", lines), ("build", tools)):
             if isinstance(given, str) or not all(isinstance(x, str) for x in given):
-                raise BadValue(f"environment of {optimizer!r} needs a list of requirements")
+                raise BadValue(f"environment of {optimizer!r} needs a list of strings as {field}")
         return cls(str(data.get("name") or optimizer), tuple(lines), tuple(tools))
 
     @property
@@ -138,12 +138,8 @@ class Environment:
         else:
             self._call([sys.executable, "-m", "venv", str(self.folder)])
         if self.build_with:
-            by = (
-                [uv, "pip", "install", "-q", "-p", python]
-                if uv
-                else [python, "-m", "pip", "install", "-q"]
-            )
-            self._call([*by, *self.build_with])
+            by = [uv, "pip", "install", "-p", python] if uv else [python, "-m", "pip", "install"]
+            self._call([*by, "-q", *self.build_with])
         if torch:
             self._call([python, "-m", "pip", "install", "-q", *torch])
         if uv:
