@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,9 +18,16 @@ from carps_like.description import describe
 from carps_like.errors import BadValue
 from carps_like.interface import Optimizer
 from carps_like.isolation import Environment
-from carps_like.isolation.client import RemoteError, ServerDied, server_of
+from carps_like.isolation.client import (
+    RemoteError,
+    ServerDied,
+    end_servers,
+    server_for_now,
+    server_of,
+)
 from carps_like.isolation.environment import BuildFailed
 from carps_like.isolation.wire import task_data, task_of
+from carps_like.registry import variant
 from carps_like.trial import Result
 from carps_like.variants import Variant
 
@@ -128,6 +136,25 @@ def test_a_server_that_dies_says_its_last_words_and_is_replaced(noisy: Variant) 
         optimizer.ask()
     optimizer.close()
     assert len(_asked(noisy.build(_task(), 1), 2)) == 2
+
+
+def test_what_jax_compiles_is_kept_with_the_environment() -> None:
+    chosen = variant("evosax-cmaes")
+    if chosen.to_build():
+        pytest.skip("needs: carps-like env build evosax")
+    environment = chosen.environment
+    assert environment is not None
+    end_servers()
+    shutil.rmtree(environment.compiled, ignore_errors=True)
+    space = cs.ConfigurationSpace({"x": (0.0, 1.0), "y": (0.0, 1.0)})
+    task = describe("remote", space, budget=Budget(trials=20))
+    with server_for_now(environment):
+        first = _asked(chosen.build(task, 1), 20)
+    compiled = {f.name for f in environment.compiled.iterdir() if f.name.endswith("-cache")}
+    assert compiled
+    with server_for_now(environment):
+        assert _asked(chosen.build(task, 1), 20) == first
+    assert {f.name for f in environment.compiled.iterdir() if f.name.endswith("-cache")} == compiled
 
 
 def test_the_server_ends_with_its_client(noisy: Variant, plain: Environment) -> None:

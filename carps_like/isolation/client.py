@@ -71,6 +71,12 @@ class Server:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         threads = {f"{library}_NUM_THREADS": "1" for library in _THREADS}
         threads["LOKY_MAX_CPU_COUNT"] = "1"
+        # what JAX compiles is kept: SAASBO compiles anew for each number of trials
+        kept = {
+            "JAX_COMPILATION_CACHE_DIR": str(environment.compiled),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
+        fixed = {"PYTHONHASHSEED": "0", "JAX_PLATFORMS": "cpu"}
         self.pid = os.getpid()
         file = f"{isolation.__path__[0]}/server.py"
         self._process = _lasting(
@@ -79,7 +85,7 @@ class Server:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                env=inherited | threads | {"PYTHONHASHSEED": "0", "JAX_PLATFORMS": "cpu"},
+                env=kept | inherited | threads | fixed,
             )
         )
         self._runs = 0

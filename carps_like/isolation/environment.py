@@ -9,13 +9,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,16 @@ from carps_like.errors import BadValue, CarpsLikeError
 
 _MARKER = "complete"
 _ALWAYS = ("numpy", "orjson")  # what the server itself imports
+
+
+@cache
+def _instructions() -> str:
+    """Hash of what this machine's CPU can do."""
+    found = [platform.machine(), platform.processor()]
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        found += sorted({x for x in lines if x.startswith(("flags", "Features", "model name"))})
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()[:12]
 
 
 class BuildFailed(CarpsLikeError):
@@ -89,6 +101,13 @@ class Environment:
     @property
     def python(self) -> Path:
         return self.folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+    @property
+    def compiled(self) -> Path:
+        """Where libraries may keep machine code: one folder for each set of CPU instructions, since
+        nodes of a cluster share the environment.
+        """
+        return self.folder / "compiled" / _instructions()
 
     @property
     def ready(self) -> bool:
