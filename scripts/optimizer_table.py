@@ -100,13 +100,14 @@ class Spending:
                 raise OutOfTime
 
 
-def measure(name: str, first: int, seeds: int, trials: int, limit: float) -> Iterator[Row]:
-    """A row per seed: final values per task, CPU of asks and tells, memory; the first one of the
-    process with the CPU until its first trial was told. Out of time: a last row ``at_least``.
+def measure(name: str, seeds: list[int], trials: int, limit: float) -> Iterator[Row]:
+    """A row for each of ``seeds``: final values per task, CPU of asks and tells, memory; the first
+    one of the process with the CPU until its first trial was told. Out of time: a last row
+    ``at_least``.
     """
     spending = Spending(limit)
     kind = kind_of(name)
-    for seed in range(first, seeds):
+    for seed in seeds:
         row: Row = {"name": name, "kind": kind, "trials": trials, "seed": seed}
         values: dict[str, float] = {}
         asks, spent = 0, 0.0
@@ -118,7 +119,7 @@ def measure(name: str, first: int, seeds: int, trials: int, limit: float) -> Ite
                 return
             values[task_name] = run.final
             asks, spent = asks + run.asks, spent + run.cpu
-            if seed == first and "first" not in row:
+            if seed == seeds[0] and "first" not in row:
                 row["first"] = run.first
         yield row | {"values": values, "asks": asks, "cpu": spent, "memory_mb": peak_mb()}
 
@@ -266,10 +267,14 @@ class Kept:
 
     def __init__(self, path: Path, trials: int) -> None:
         self.file = Rows(path)
+        tasks = {name: set(tasks_of(name)) for name in {r["name"] for r in self.file.rows}}
+        self.file.rows = [  # without those that were measured on other tasks
+            r
+            for r in self.file.rows
+            if "at_least" in r or set(r["values"]) == tasks[r["name"]] != set()
+        ]
         found = [r for r in self.file.rows if r["trials"] == trials]
-        tasks = {name: set(tasks_of(name)) for name in {r["name"] for r in found}}
-        rows = [r for r in found if r.get("values")]
-        self.rows = [r for r in rows if set(r["values"]) == tasks[r["name"]]]
+        self.rows = [r for r in found if "at_least" not in r]
         self.at_least = {r["name"]: r["at_least"] for r in found if "at_least" in r}
 
     def add(self, row: Row) -> None:
@@ -279,9 +284,9 @@ class Kept:
         else:
             self.at_least[row["name"]] = row["at_least"]
 
-    def seeds(self, name: str) -> int:
-        """How many seeds, 0, 1, ..., have been measured."""
-        return sum(r["name"] == name for r in self.rows)
+    def missing(self, name: str, seeds: int) -> list[int]:
+        """Those of the seeds 0, 1, ... that have not been measured."""
+        return sorted(set(range(seeds)) - {r["seed"] for r in self.rows if r["name"] == name})
 
     def cost(self, name: str) -> float:
         """CPU seconds that one more seed takes at least, as far as is known."""
@@ -292,10 +297,11 @@ class Kept:
 def fill(kept: Kept, names: list[str], seeds: int, trials: int, limit: float) -> None:
     """Measure what is missing of ``names``, unless one seed takes ``limit`` CPU seconds."""
     for name in sorted(names, key=kept.cost):
-        if kept.seeds(name) >= seeds or kept.cost(name) >= limit:
+        missing = kept.missing(name, seeds)
+        if not missing or kept.cost(name) >= limit:
             continue
-        command = [sys.executable, __file__, "--measure", name, "--from", str(kept.seeds(name))]
-        command += ["--seeds", str(seeds), "--trials", str(trials), "--limit", str(limit)]
+        command = [sys.executable, __file__, "--measure", name, "--limit", str(limit)]
+        command += ["--trials", str(trials), "--named", *map(str, missing)]
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, env=worker_environment(), text=True
         ) as process:
@@ -303,7 +309,8 @@ def fill(kept: Kept, names: list[str], seeds: int, trials: int, limit: float) ->
             for line in process.stdout:
                 if line.startswith("{"):
                     kept.add(json.loads(line))
-        state = f"{kept.seeds(name)} of {seeds} seeds, {kept.cost(name):.1f} s each"
+        there = seeds - len(kept.missing(name, seeds))
+        state = f"{there} of {seeds} seeds, {kept.cost(name):.1f} s each"
         print(f"{name}: {state}{', it failed' if process.returncode else ''}", flush=True)
 
 
@@ -315,10 +322,10 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=1000, help="CPU seconds a variant")
     parser.add_argument("--keep", type=Path, default=MEASURED / "optimizers.jsonl")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
-    parser.add_argument("--from", dest="first", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--named", nargs="*", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
-        for row in measure(given.measure, given.first, given.seeds, given.trials, given.limit):
+        for row in measure(given.measure, given.named, given.trials, given.limit):
             print(json.dumps(row), flush=True)
         return
     kept = Kept(given.keep, given.trials)
