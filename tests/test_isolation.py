@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -155,6 +156,20 @@ def test_what_jax_compiles_is_kept_with_the_environment() -> None:
     with server_for_now(environment):
         assert _asked(chosen.build(task, 1), 20) == first
     assert {f.name for f in environment.compiled.iterdir() if f.name.endswith("-cache")} == compiled
+
+
+def test_what_is_compiled_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARPS_LIKE_ENVS", str(tmp_path))
+    environment = Environment.of(PLAIN, "plain")
+    environment.bound_compiled(most=10)
+    environment.compiled.mkdir(parents=True)
+    for i in range(11):
+        (environment.compiled / f"{i}-cache").touch()
+        os.utime(environment.compiled / f"{i}-cache", (i, i))
+        left = {f"{k}-cache" for k in range(i + 1)}
+        environment.bound_compiled(most=10)
+        there = {f.name for f in environment.compiled.iterdir()}
+        assert there == (left if i < 10 else left - {f"{k}-cache" for k in range(5)})
 
 
 def test_the_server_ends_with_its_client(noisy: Variant, plain: Environment) -> None:

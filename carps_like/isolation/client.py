@@ -71,6 +71,7 @@ class Server:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         threads = {f"{library}_NUM_THREADS": "1" for library in _THREADS}
         threads["LOKY_MAX_CPU_COUNT"] = "1"
+        environment.bound_compiled()
         # what JAX compiles is kept: SAASBO compiles anew for each number of trials
         kept = {
             "JAX_COMPILATION_CACHE_DIR": str(environment.compiled),

@@ -109,6 +109,23 @@ class Environment:
         """
         return self.folder / "compiled" / _instructions()
 
+    def bound_compiled(self, most: int = 40_000) -> None:
+        """Delete the older half of what is compiled once it is more than ``most`` files.
+
+        JAX writes some 120 small ones (1 MB) for each new shape of the data. It compiles again what
+        another process deletes.
+        """
+        there = list(self.compiled.iterdir()) if self.compiled.is_dir() else []
+        if len(there) <= most:
+            return
+        ages = []
+        for file in there:
+            with suppress(FileNotFoundError):
+                ages.append((file.stat().st_mtime, file))
+        for _, file in sorted(ages)[: len(ages) // 2]:
+            with suppress(OSError):
+                file.unlink()
+
     @property
     def ready(self) -> bool:
         return (self.folder / _MARKER).is_file()
