@@ -158,6 +158,20 @@ def test_what_jax_compiles_is_kept_with_the_environment() -> None:
     assert {f.name for f in environment.compiled.iterdir() if f.name.endswith("-cache")} == compiled
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("own", [None, "/nowhere/jax"])
+def test_jax_is_told_where_to_keep_it_unless_the_user_does(
+    own: str | None, monkeypatch: pytest.MonkeyPatch, plain: Environment
+) -> None:
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    if own is not None:
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", own)
+    end_servers()
+    with server_for_now(plain):
+        lines = Path(f"/proc/{server_of(plain)._process.pid}/environ").read_text().split("\0")
+    assert f"JAX_COMPILATION_CACHE_DIR={own or plain.compiled}" in lines
+
+
 def test_what_is_compiled_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CARPS_LIKE_ENVS", str(tmp_path))
     environment = Environment.of(PLAIN, "plain")
