@@ -29,7 +29,7 @@ class Objective:
     name: str
     minimize: bool = True  # False: high is good; values are negated inside
     unit: str = ""
-    lower: float | None = None  # no value can be below (declared scale)
+    lower: float | None = None  # no value can be below, rounding apart (declared scale)
     upper: float | None = None
     optimum: float | None = None  # best possible, or best known, value (declared scale)
     reference: float | None = None  # its coordinate of the reference point (declared scale)

@@ -188,6 +188,7 @@ class Capabilities:
     # None: it ignores results
     seeded: bool = True  # False: may propose the same whatever the seed
     pickles: bool = False  # its state can be pickled between an ask and a tell
+    ranges: bool = False  # takes only objectives whose lowest and highest value the task declares
     min_dimension: int = 1
     max_dimension: int | None = None
 
@@ -213,6 +214,8 @@ class Capabilities:
             yield "takes no forbidden clauses"
         if self.priors == "needs" and not task.has_priors:
             yield "needs priors, the task has none"
+        if self.ranges and any(o.lower is None or o.upper is None for o in task.objectives):
+            yield "needs the range of each objective, the task declares none"
         if self.continues and not task.stateful:
             yield "continues the state of earlier trials, the task keeps none"
         if task.dimension < self.min_dimension:
@@ -231,6 +234,8 @@ class Optimizer(ABC):
     capabilities: ClassVar[Capabilities] = Capabilities()
     requires: ClassVar[tuple[str, ...]] = ()  # modules of its library
     extra: ClassVar[str] = ""  # the extra that installs them
+    files: ClassVar[Mapping[str, str]] = {}  # options that name a file or folder which it cannot
+    # do without, and what that is
 
     @abstractmethod
     def __init__(self, task: TaskDescription, seed: int) -> None:

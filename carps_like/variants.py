@@ -9,12 +9,20 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from carps_like.description import TaskDescription
-from carps_like.errors import BadValue, CarpsLikeError, MissingLibrary, Unsupported, did_you_mean
+from carps_like.errors import (
+    BadValue,
+    CarpsLikeError,
+    MissingData,
+    MissingLibrary,
+    Unsupported,
+    did_you_mean,
+)
 from carps_like.interface import Capabilities, Optimizer, require
 
 if TYPE_CHECKING:
@@ -71,11 +79,19 @@ class Variant:
     def capabilities(self) -> Capabilities:
         return self.adapter.capabilities
 
-    def missing(self) -> CarpsLikeError | None:
-        """What keeps it from running here, as the error that would be raised.
+    def missing(self, **more: Any) -> CarpsLikeError | None:
+        """What keeps it from running here, with ``more`` options, as the error that would be
+        raised.
 
         An environment of its own is made when it is first used, and keeps nothing.
         """
+        for option, what in self.adapter.files.items():
+            given = {**self.options, **more}.get(option)
+            asked = f"optimizer {self.name!r} needs a file: optimizer.{option}=PATH, {what}"
+            if given is None:
+                return MissingData(asked)
+            if not Path(str(given)).exists():
+                return MissingData(f"{asked}; {str(given)!r} is not there")
         if self.environment is not None:
             return None
         try:
@@ -109,8 +125,10 @@ class Variant:
                 raise BadValue(f"optimizer {self.name!r} has no option {name!r}{hint}")
 
     def build(self, task: TaskDescription, seed: int, **more: Any) -> Optimizer:
-        """The optimizer for ``task``; raises :class:`Unsupported` or :class:`MissingLibrary`."""
-        missing = self.missing()
+        """The optimizer for ``task``; raises :class:`Unsupported`, :class:`MissingLibrary`
+        or :class:`MissingData`.
+        """
+        missing = self.missing(**more)
         if missing is not None:
             raise missing
         problem = self.problem(task)
@@ -121,6 +139,8 @@ class Variant:
         return self._new(task, seed, {k: v for k, v in options.items() if v is not None})
 
     def _new(self, task: TaskDescription, seed: int, given: dict[str, Any]) -> Optimizer:
+        paths = given.keys() & self.adapter.files  # another interpreter stands in another folder
+        given |= {option: str(Path(given[option]).absolute()) for option in paths}
         if self.environment is None:
             return self.adapter(task, seed, **given)
         from carps_like.isolation.client import remote_class

@@ -97,7 +97,12 @@ class Lcdb(Collection):
             make_space=partial(_space, table),
             objectives=(
                 Objective(
-                    goal["name"], goal["minimize"], optimum=goal["best"], penalty=row["worst"]
+                    goal["name"],
+                    goal["minimize"],
+                    lower=0.0,
+                    upper=None if goal["name"] == "logloss" else 1.0,
+                    optimum=goal["best"],
+                    penalty=row["worst"],
                 ),
             ),
             fidelity=fidelity,

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _GET = "git clone https://github.com/slds-lmu/yahpo_data and name it with data=PATH"
 _SOURCE = "best known: 2,000 evaluations of scripts/yahpo_statistics.py"
 _REPL = 10  # cross-validation folds that the score is averaged over
+_SHARES = ("acc", "mmce", "feo", "val_accuracy")  # in [0, 1], or [0, 100] %
 _UNITS = {"time": "s", "runtime": "s", "timetrain": "s", "memory": "MB"}
 
 
@@ -110,7 +111,8 @@ class Scenario:
         known = _statistics().get(self.key, {}).get(instance, {}).get(name)
         best, worst = known if known else (None, None)
         unit = _UNITS.get(name, "%" if self.key in ("lcbench", "nb301") else "")
-        return Objective(name, minimize, unit, optimum=best, reference=worst, penalty=worst)
+        lower, upper = (0.0, 100.0 if unit == "%" else 1.0) if name in _SHARES else (None, None)
+        return Objective(name, minimize, unit, lower, upper, best, worst, worst)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -242,7 +242,7 @@ def _optimizer(name: str) -> dict[str, Any]:
     can = chosen.capabilities
     missing = chosen.missing()
     line = "yes" if missing is None else str(missing)
-    if chosen.to_build():
+    if missing is None and chosen.to_build():
         line = f"on first use, or after: {chosen.to_build()}"
     types = []
     if can.single_objective:

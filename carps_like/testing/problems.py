@@ -117,7 +117,8 @@ def problems(
     found: dict[str, Problem] = {}
 
     def add(name: str, space: ConfigurationSpace, *functions: Any, **declared: Any) -> None:
-        goals = tuple(Objective(f"goal{i}", penalty=1e3) for i in range(len(functions)))
+        limits: dict[str, Any] = {"lower": 0.0, "upper": 250.0} if can.ranges else {}
+        goals = tuple(Objective(f"goal{i}", penalty=1e3, **limits) for i in range(len(functions)))
         description = describe(name, space, goals, budget=Budget(trials=n_trials), **declared)
         if can.fidelity == "needs" or name.endswith("fidelity"):
             fidelity = Fidelity("epochs", 1, 27, integer=True)
