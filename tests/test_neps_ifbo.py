@@ -1,6 +1,6 @@
-"""ifBO with a network of FT-PFN's form whose weights are drawn at random: all but what it learns.
+"""ifBO with networks of FT-PFN's form whose weights are drawn at random, or hardly trained.
 
-The real one has to be downloaded, which neither this project nor its tests do.
+FT-PFN itself has to be downloaded, which neither this project nor its tests do.
 """
 
 from __future__ import annotations
@@ -20,22 +20,25 @@ from carps_like.errors import BadValue, MissingData
 from carps_like.registry import describe_task, variant
 from carps_like.testing import Check, Effort, checks_for
 from carps_like.testing.conformance import driven
-from carps_like.testing.problems import Problem, problems, quadratic_space
+from carps_like.testing.problems import Problem, problems, quadratic, quadratic_space
 
 IFBO = variant("neps-ifbo")
 TRAINING = "training-mlp-digits-mf"
 
 
+def made(folder: Path, seed: int, steps: int) -> Path:
+    assert IFBO.environment is not None
+    IFBO.environment.build()
+    script = Path(__file__).with_name("ftpfn_network.py")
+    command = [IFBO.environment.python, script, folder, str(seed), str(steps)]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights by which it sometimes begins a configuration and sometimes goes on."""
-    assert IFBO.environment is not None
-    IFBO.environment.build()
-    folder = tmp_path_factory.mktemp("ifbo")
-    script = Path(__file__).with_name("ftpfn_network.py")
-    command = [str(IFBO.environment.python), str(script), str(folder), "5"]
-    subprocess.run(command, check=True, capture_output=True)
-    return folder
+    return made(tmp_path_factory.mktemp("ifbo"), 4, 0)
 
 
 @pytest.mark.parametrize("check", checks_for(IFBO.capabilities, Effort(seeds=0)), ids=str)
@@ -52,6 +55,20 @@ def test_it_goes_on_in_single_steps(network: Path) -> None:
     assert {t.fidelity for t in run[:3]} == {1}
     assert (1, 3) in steps and all(after - before == 2 for before, after in steps)
     assert all(t.config == run[t.continues].config for t in run if t.continues is not None)
+
+
+@pytest.mark.parametrize("minimize", [True, False])
+def test_what_the_network_thinks_good_is_asked(tmp_path: Path, minimize: bool) -> None:
+    sign = 1.0 if minimize else -1.0  # the best point has 1.7 everywhere: the corner at 5 is near
+    ends = (0.0, 250.0) if minimize else (-250.0, 0.0)
+    task = describe("known", quadratic_space(), (Objective("goal", minimize, "", *ends),))
+    task = replace(task, fidelity=Fidelity("epochs", 1, 27, integer=True))
+    problem = Problem(task, (lambda config: sign * quadratic(config),))
+    effort = Effort(options={"surrogate_path": str(made(tmp_path, 0, 200))})
+    with driven(IFBO, problem, 0, effort) as optimizer:
+        begun = [trial.config for trial, _ in optimizer.run(30) if trial.continues is None]
+    assert len(begun) > 8
+    assert all(x > 4.0 for config in begun[5:] for x in config.values())
 
 
 @pytest.mark.parametrize(("minimize", "ends"), [(True, (-3.0, 5.0)), (False, (0.0, 100.0))])
