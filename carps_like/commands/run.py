@@ -22,7 +22,7 @@ from carps_like.commands.request import Asked, asked, configurations, executor_n
 from carps_like.compose import Composer, register
 from carps_like.errors import BadRequest, printable
 from carps_like.executors.dask import Dask, client_of, run_generation
-from carps_like.plan import LIBRARY_MISSING, UNSUPPORTED
+from carps_like.plan import UNSUPPORTED
 from carps_like.progress import Progress
 from carps_like.session import Outcome, environments_of, impossible, run_plan
 
@@ -156,7 +156,7 @@ def _announce(counts: Any, folder: Path) -> None:
 def _tell(outcome: Outcome, folder: Path, seconds: float) -> int:
     """The last lines: what ran, what failed and how to see why."""
     plan = outcome.plan
-    for run in [r for r in plan.runs if r.state in (UNSUPPORTED, LIBRARY_MISSING)][:5]:
+    for run in [r for r in plan.runs if r.state == UNSUPPORTED][:5]:
         name, task = run.spec.optimizer["name"], run.spec.task["name"]
         print(f"  {run.state}: {name} on {task}: {run.reason}", file=sys.stderr)
     for run, status, reason in outcome.failed[:5]:
