@@ -7,7 +7,7 @@ unpickling: name none but ifBO's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +22,7 @@ from carps_like.trial import Result, Trial
 class IfBO(_Neps):
     """Each trial goes on with a configuration for one ``step_size`` of the fidelity, or begins a
     new one. FT-PFN takes at most 10 hyperparameters, and objectives in [0, 1], to which the range
-    that the task declares is scaled. It fails when asked again before a trial is told.
+    that the task declares is scaled. Asked before it is told, it would ask for the same step again.
     """
 
     capabilities = Capabilities(
@@ -32,6 +32,7 @@ class IfBO(_Neps):
         noise=True,
         parallel=False,
         global_seeds=True,
+        learns=300,  # steps, of which a full evaluation may take dozens
     )
     files: ClassVar[Mapping[str, str]] = {
         "surrogate_path": "the folder in which ifBO's network lies in .model; where there is "
@@ -62,7 +63,15 @@ class IfBO(_Neps):
         ends = [task.objectives[0].inside(end) for end in declared if end is not None]
         self._low, self._high = min(ends), max(ends)
         super().__init__(task, seed, "ifbo", **options)
+        network = self._neps.optimizer.ftpfn
+        network.get_pi = _one_each(network.get_pi)
+        network.get_mean_performance = _one_each(network.get_mean_performance)
 
     def tell(self, trial: Trial, result: Result) -> None:
         share = (result.values[0] - self._low) / (self._high - self._low)
         super().tell(trial, replace(result, values=(min(1.0, max(0.0, share)),)))
+
+
+def _one_each(predict: Callable[..., Any]) -> Callable[..., Any]:
+    """NePS 0.17 squeezes the prediction of a single row to a number, and fails over it."""
+    return lambda *args, **named: predict(*args, **named).reshape(-1)

@@ -47,12 +47,12 @@ def test_it_keeps_what_it_claims(check: Check, network: Path) -> None:
 
 
 def test_it_goes_on_in_single_steps(network: Path) -> None:
-    options = {"surrogate_path": str(network), "step_size": 2, "initial_design_size": 3}
+    options = {"surrogate_path": str(network), "step_size": 2, "initial_design_size": 1}  # one to go on with
     problem = problems(IFBO.capabilities, 20)["continuous"]
     with driven(IFBO, problem, 0, Effort(options=options)) as optimizer:
         run = [trial for trial, _ in optimizer.run(20)]
     steps = {(run[t.continues].fidelity, t.fidelity) for t in run if t.continues is not None}
-    assert {t.fidelity for t in run[:3]} == {1}
+    assert run[0].fidelity == 1
     assert (1, 3) in steps and all(after - before == 2 for before, after in steps)
     assert all(t.config == run[t.continues].config for t in run if t.continues is not None)
 
