@@ -47,7 +47,8 @@ def test_it_keeps_what_it_claims(check: Check, network: Path) -> None:
 
 
 def test_it_goes_on_in_single_steps(network: Path) -> None:
-    options = {"surrogate_path": str(network), "step_size": 2, "initial_design_size": 1}  # one to go on with
+    first = {"initial_design_size": 1}  # then there is one to go on with
+    options = {"surrogate_path": str(network), "step_size": 2} | first
     problem = problems(IFBO.capabilities, 20)["continuous"]
     with driven(IFBO, problem, 0, Effort(options=options)) as optimizer:
         run = [trial for trial, _ in optimizer.run(20)]
