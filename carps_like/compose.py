@@ -161,31 +161,34 @@ class Composer:
             _drop_hydra(config)
             data = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise BadRequest(self._explain(error)) from None
+            raise BadRequest(self._explain(error, overrides)) from None
         assert isinstance(data, dict)
         for group in ("optimizer", "task"):
             if isinstance(data.get(group), dict) and not data[group].get("name"):
                 data[group]["name"] = str(choices[group])
         return {str(k): v for k, v in data.items()}
 
-    def _explain(self, error: Exception) -> str:
+    def _explain(self, error: Exception, overrides: Sequence[str]) -> str:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         text = lines[0] if lines else type(error).__name__
         wrong = re.match(r"Could not (?:override|append to config\. .*) '([^']+)'", text)
-        return self._unknown_field(wrong.group(1)) if wrong else text
+        return self._unknown_field(wrong.group(1), overrides) if wrong else text
 
-    def _unknown_field(self, path: str) -> str:
+    def _unknown_field(self, path: str, overrides: Sequence[str]) -> str:
         """One line that names the first part of ``path`` that does not exist."""
+        chosen = dict(o.split("=", 1) for o in overrides if o.split("=")[0] in GROUPS)
+        owner = chosen.get(path.partition(".")[0])
+        said = f"unknown field {path!r}" + (f" of {owner!r}" if owner else "")
         try:
             node: Any = self._hydra.compose_config(
                 config_name=self._config_name,
-                overrides=[o for o in self._last_choices if o],
+                overrides=[f"{group}={name}" for group, name in chosen.items()],
                 run_mode=RunMode.RUN,
                 from_shell=False,
                 with_log_configuration=False,
             )
         except HydraException:
-            return f"unknown field {path!r}"
+            return said
         parts = path.split(".")
         for part in parts[:-1]:
             if not isinstance(node, DictConfig) or part not in node:
@@ -193,10 +196,8 @@ class Composer:
             node, parts = node[part], parts[1:]
         known = [str(k) for k in node if k != "hydra"] if isinstance(node, DictConfig) else []
         known = [k for k in known if k not in RESERVED]
-        otherwise = f"there are {', '.join(known)}" if known else ""
-        return f"unknown field {path!r}{did_you_mean(parts[0], known, otherwise)}"
-
-    _last_choices: Sequence[str] = ()
+        otherwise = f"there are {', '.join(known)}" if known else "it has none" if owner else ""
+        return f"{said}{did_you_mean(parts[0], known, otherwise)}"
 
     # --- command lines ---
 
@@ -211,11 +212,6 @@ class Composer:
         request = Request()
         for override in parsed:
             self._add(request, override, multirun)
-        self._last_choices = [o for o in request.fixed if o.split("=")[0] in GROUPS]
-        for group in ("optimizer", "task"):
-            if not any(c.startswith(f"{group}=") for c in self._last_choices):
-                first = request.axes.get(group, [""])[0]
-                self._last_choices += [f"{group}={first}"] if first else []
         return request
 
     def _parse(self, override: str) -> Override:
