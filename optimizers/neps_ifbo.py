@@ -53,6 +53,8 @@ class IfBO(_Neps):
                 raise MissingData(f"surrogate_path: {file} is missing; ifBO needs it")
         fidelity, step = task.fidelity, options.get("step_size", 1)
         assert fidelity is not None
+        if isinstance(step, bool) or not isinstance(step, int | float) or step <= 0:
+            raise BadValue(f"step_size must be a number above 0, not {step!r}")
         if step > fidelity.upper - fidelity.lower:
             bounds = f"[{fidelity.lower:g}, {fidelity.upper:g}]"
             raise BadValue(

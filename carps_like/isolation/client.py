@@ -124,7 +124,7 @@ class Server:
         reply: Message = orjson.loads(line)
         if "error" in reply:
             known = getattr(errors, reply["kind"], None)
-            if known in (errors.BadValue, errors.Unsupported):
+            if known in (errors.BadValue, errors.MissingData, errors.Unsupported):
                 raise known(reply["error"])
             text = f"{reply['kind']}: {reply['error']}\n{reply['traceback']}"
             raise RemoteError(text)
