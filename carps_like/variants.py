@@ -90,7 +90,7 @@ class Variant:
             asked = f"optimizer {self.name!r} needs a file: optimizer.{option}=PATH, {what}"
             if given is None:
                 return MissingData(asked)
-            if not Path(str(given)).exists():
+            if not Path(str(given)).expanduser().exists():
                 return MissingData(f"{asked}; {str(given)!r} is not there")
         if self.environment is not None:
             return None
@@ -140,7 +140,7 @@ class Variant:
 
     def _new(self, task: TaskDescription, seed: int, given: dict[str, Any]) -> Optimizer:
         paths = given.keys() & self.adapter.files  # another interpreter stands in another folder
-        given |= {option: str(Path(given[option]).absolute()) for option in paths}
+        given |= {n: str(Path(str(given[n])).expanduser().absolute()) for n in paths}
         if self.environment is None:
             return self.adapter(task, seed, **given)
         from carps_like.isolation.client import remote_class

@@ -58,6 +58,18 @@ def test_it_goes_on_in_single_steps(network: Path) -> None:
     assert all(t.config == run[t.continues].config for t in run if t.continues is not None)
 
 
+@pytest.mark.parametrize("named", ["network", "~/network"])
+def test_the_folder_may_be_named_from_here_or_from_home(
+    named: str, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "network").symlink_to(network)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    problem = problems(IFBO.capabilities, 2)["continuous"]
+    with driven(IFBO, problem, 0, Effort(options={"surrogate_path": named})) as optimizer:
+        assert len(optimizer.run(2)) == 2
+
+
 @pytest.mark.parametrize("minimize", [True, False])
 def test_what_the_network_thinks_good_is_asked(tmp_path: Path, minimize: bool) -> None:
     sign = 1.0 if minimize else -1.0  # the best point has 1.7 everywhere: the corner at 5 is near
