@@ -231,24 +231,42 @@ class Saas(BoTorch):
     ) -> None:  # fmt: skip
         super().__init__(task, seed, acquisition, n_initial, num_restarts, raw_samples)
         self._fits = 0
-        self._sampling = {
-            "max_tree_depth": max_tree_depth,
-            "warmup_steps": warmup_steps,
-            "num_samples": num_samples,
-            "thinning": thinning,
-        }
+        self._depth, self._thinning = max_tree_depth, thinning
+        self._warmup, self._samples = warmup_steps, num_samples
 
     def _model(self, x: Any, y: Any) -> Any:
+        """As BoTorch's ``fit_fully_bayesian_model_nuts``, to the bit, but that the data are
+        arguments of what is compiled, not constants in it: then it serves all data of a shape.
+        """
         import jax
-        from botorch.fit import fit_fully_bayesian_model_nuts
         from botorch.models.fully_bayesian import SaasFullyBayesianSingleTaskGP
         from botorch.models.transforms import Standardize
+        from numpyro.infer import MCMC, NUTS
 
         if self._fits % 5 == 0:  # what it compiles for each number of trials takes 240 MB
             jax.clear_caches()
         self._fits += 1
         model = SaasFullyBayesianSingleTaskGP(x, y, outcome_transform=Standardize(m=1))
-        fit_fully_bayesian_model_nuts(model, disable_progbar=True, **self._sampling)
+        model.train()
+        inner = model.pyro_model
+        data = inner.train_X_jax, inner.train_Y_jax
+
+        def sample(x: Any, y: Any) -> None:
+            inner.train_X_jax, inner.train_Y_jax = x, y
+            inner.sample()
+
+        sampler = MCMC(
+            NUTS(sample, dense_mass=True, max_tree_depth=self._depth),
+            num_warmup=self._warmup,
+            num_samples=self._samples,
+            progress_bar=False,
+            jit_model_args=True,
+        )
+        sampler.run(jax.random.PRNGKey(0), *data)
+        inner.train_X_jax, inner.train_Y_jax = data  # no tracers stay behind
+        samples = inner.postprocess_mcmc_samples(sampler.get_samples())
+        model.load_mcmc_samples({k: v[:: self._thinning] for k, v in samples.items()})
+        model.eval()
         return model
 
 
