@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import ConfigSpace as cs
@@ -156,6 +157,52 @@ def test_what_jax_compiles_is_kept_with_the_environment() -> None:
     with server_for_now(environment):
         assert _asked(chosen.build(task, 1), 20) == first
     assert {f.name for f in environment.compiled.iterdir() if f.name.endswith("-cache")} == compiled
+
+
+BY_BOTORCH = """
+from botorch.fit import fit_fully_bayesian_model_nuts
+from botorch.models.fully_bayesian import SaasFullyBayesianSingleTaskGP
+from botorch.models.transforms import Standardize
+from carps_like.optimizers.botorch import Saas
+
+
+class ByBoTorch(Saas):
+    def _model(self, x, y):
+        model = SaasFullyBayesianSingleTaskGP(x, y, outcome_transform=Standardize(m=1))
+        options = {"max_tree_depth": 3, "warmup_steps": 16, "num_samples": 16, "thinning": 4}
+        fit_fully_bayesian_model_nuts(model, disable_progbar=True, **options)
+        return model
+"""
+
+
+def test_saasbo_asks_what_botorchs_own_fit_leads_to_and_compiles_once_for_each_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = variant("botorch-saasbo")
+    if chosen.to_build():
+        pytest.skip("needs: carps-like env build saasbo")
+    (tmp_path / "by_botorch.py").write_text(BY_BOTORCH)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
+    small = {"n_initial": 3, "raw_samples": 16, "num_restarts": 2, "max_tree_depth": 3,
+             "warmup_steps": 16, "num_samples": 16, "thinning": 4}  # fmt: skip
+    space = cs.ConfigurationSpace({"x": (0.0, 1.0), "y": (0.0, 1.0)})
+    task = describe("remote", space, budget=Budget(trials=4))
+
+    def samplers() -> set[str]:
+        return {f.name for f in (tmp_path / "compiled").glob("jit__fori_collect_loop*-cache")}
+
+    assert chosen.environment is not None
+    end_servers()
+    with server_for_now(chosen.environment):
+        asked = _asked(replace(chosen, options=small).build(task, 1), 4)
+        compiled = samplers()
+        assert len(compiled) == 1  # of the fourth proposal
+        other = _asked(replace(chosen, options=small).build(task, 2), 4)
+        assert other != asked
+        assert samplers() == compiled
+        theirs = replace(chosen, target="by_botorch.ByBoTorch", options=small)
+        assert _asked(theirs.build(task, 1), 4) == asked
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
