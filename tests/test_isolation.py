@@ -163,7 +163,7 @@ BY_BOTORCH = """
 from botorch.fit import fit_fully_bayesian_model_nuts
 from botorch.models.fully_bayesian import SaasFullyBayesianSingleTaskGP
 from botorch.models.transforms import Standardize
-from carps_like.optimizers.botorch import Saas
+from carps_like.optimizers.botorch_saas import Saas
 
 
 class ByBoTorch(Saas):
