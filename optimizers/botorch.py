@@ -107,6 +107,7 @@ class _BoTorch(Optimizer):
                 return found[int(acquisition(points).argmax())]
 
     def _best(self, acquisition: Any) -> Array:
+        from botorch.exceptions.errors import OptimizationGradientError
         from botorch.optim import optimize_acqf
 
         for attempt in range(_STARTS):
@@ -121,8 +122,10 @@ class _BoTorch(Optimizer):
                 )
                 break
             except RuntimeError as error:
-                # the acquisition is nan at one of the random starts; the next ones are others
-                if attempt == _STARTS - 1 or "probability tensor" not in str(error):
+                # the acquisition is nan at one of the random starts, or its gradient on the way
+                # from one; the next ones are others
+                nan = isinstance(error, OptimizationGradientError)
+                if attempt == _STARTS - 1 or not (nan or "probability tensor" in str(error)):
                     raise
         found: Array = candidate.squeeze(0).detach().numpy()
         return found

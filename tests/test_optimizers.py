@@ -243,7 +243,10 @@ def test_what_knows_no_log_scale_is_kept_from_tasks_that_have_one() -> None:
     assert not variant("random").capabilities.problem(describe("log", space))
 
 
-def test_random_starts_are_drawn_again_where_an_acquisition_is_nan() -> None:
+@pytest.mark.parametrize(
+    ("what", "said"), [("value", "probability tensor"), ("gradient", "gradient array")]
+)
+def test_random_starts_are_drawn_again_where_an_acquisition_is_nan(what: str, said: str) -> None:
     pytest.importorskip("botorch")
     from botorch.acquisition import PosteriorMean
 
@@ -255,10 +258,15 @@ def test_random_starts_are_drawn_again_where_an_acquisition_is_nan() -> None:
         broken = 1
 
         def forward(self, x):  # type: ignore[no-untyped-def]
-            calls.append(x.shape)
             values = super().forward(x)
-            if len(calls) <= self.broken:
-                values[0] = np.nan
+            if what == "gradient" and not x.requires_grad:
+                return values
+            calls.append(x.shape)
+            if len(calls) > self.broken:
+                return values
+            if what == "gradient":
+                return values + (0.0 * x.sum()).sqrt()
+            values[0] = np.nan
             return values
 
     with driven(chosen, problems(chosen.capabilities, 6)["continuous"], 0, effort) as optimizer:
@@ -267,7 +275,7 @@ def test_random_starts_are_drawn_again_where_an_acquisition_is_nan() -> None:
         found = inside._best(Mean(inside._model(*inside._data())))
         assert np.isfinite(found).all() and len(calls) > 1
         Mean.broken = 10**6
-        with pytest.raises(RuntimeError, match="probability tensor"):
+        with pytest.raises(RuntimeError, match=said):
             inside._best(Mean(inside._model(*inside._data())))
 
 
