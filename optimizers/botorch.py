@@ -26,6 +26,34 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 _STARTS = 5  # sets of random starts of an acquisition
 
 
+def maximised(
+    acquisition: Any, bounds: Any, restarts: int, raw: int, options: dict[str, int] | None = None
+) -> tuple[Array, Any]:
+    """The point where ``optimize_acqf`` finds the acquisition highest, and its value there."""
+    from botorch.exceptions.errors import OptimizationGradientError
+    from botorch.optim import optimize_acqf
+
+    for attempt in range(_STARTS):
+        try:
+            candidate, value = optimize_acqf(
+                acquisition,
+                bounds=bounds,
+                q=1,
+                num_restarts=restarts,
+                raw_samples=raw,
+                options=options,
+            )
+            break
+        except RuntimeError as error:
+            # the acquisition is nan at one of the random starts, or its gradient on the way from
+            # one; the next ones are others
+            nan = isinstance(error, OptimizationGradientError)
+            if attempt == _STARTS - 1 or not (nan or "probability tensor" in str(error)):
+                raise
+    found: Array = candidate.squeeze(0).detach().numpy()
+    return found, value
+
+
 class _BoTorch(Optimizer):
     """Design, data, and proposals; subclasses name their acquisitions.
 
@@ -107,28 +135,8 @@ class _BoTorch(Optimizer):
                 return found[int(acquisition(points).argmax())]
 
     def _best(self, acquisition: Any) -> Array:
-        from botorch.exceptions.errors import OptimizationGradientError
-        from botorch.optim import optimize_acqf
-
-        for attempt in range(_STARTS):
-            try:
-                candidate, _ = optimize_acqf(
-                    acquisition,
-                    bounds=self._bounds(),
-                    q=1,
-                    num_restarts=self._restarts,
-                    raw_samples=self._raw,
-                    options=self._stop,
-                )
-                break
-            except RuntimeError as error:
-                # the acquisition is nan at one of the random starts, or its gradient on the way
-                # from one; the next ones are others
-                nan = isinstance(error, OptimizationGradientError)
-                if attempt == _STARTS - 1 or not (nan or "probability tensor" in str(error)):
-                    raise
-        found: Array = candidate.squeeze(0).detach().numpy()
-        return found
+        best, _ = maximised(acquisition, self._bounds(), self._restarts, self._raw, self._stop)
+        return best
 
     def _bounds(self) -> Any:
         import torch

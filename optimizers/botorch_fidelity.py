@@ -9,7 +9,7 @@ import numpy as np
 
 from carps_like.description import TaskDescription
 from carps_like.interface import Capabilities
-from carps_like.optimizers.botorch import Array, _BoTorch
+from carps_like.optimizers.botorch import Array, _BoTorch, maximised
 from carps_like.trial import Trial, Value
 
 
@@ -93,17 +93,12 @@ class MultiFidelity(_BoTorch):
         """The point whose mean at the full fidelity is best, and that mean."""
         from botorch.acquisition import PosteriorMean
         from botorch.acquisition.fixed_feature import FixedFeatureAcquisitionFunction
-        from botorch.optim import optimize_acqf
 
         d = self._cube.dimension
         mean = FixedFeatureAcquisitionFunction(
             PosteriorMean(model), d=d + 1, columns=[d], values=[1.0]
         )
-        x, best = optimize_acqf(
-            mean, bounds=self._bounds()[:, :-1], q=1, num_restarts=4, raw_samples=128
-        )
-        point: Array = x.squeeze(0).detach().numpy()
-        return point, best
+        return maximised(mean, self._bounds()[:, :-1], restarts=4, raw=128)
 
     def _built(self) -> Any:
         from botorch.acquisition.cost_aware import InverseCostWeightedUtility
