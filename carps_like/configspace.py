@@ -33,8 +33,8 @@ from ConfigSpace import forbidden as _forbidden
 from ConfigSpace.hyperparameters import FloatHyperparameter, Hyperparameter, IntegerHyperparameter
 
 from carps_like.errors import BadValue
-from carps_like.space import Param, Rule, SpaceData, names_in, native
-from carps_like.trial import Value
+from carps_like.space import Param, Rule, SpaceData, names_in
+from carps_like.trial import Value, native
 
 
 def space_data(space: ConfigurationSpace) -> SpaceData:

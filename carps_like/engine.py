@@ -25,7 +25,7 @@ from carps_like.description import TaskDescription
 from carps_like.interface import Exhausted, Optimizer
 from carps_like.log import TRIAL, AttemptLog
 from carps_like.spec import Simulate
-from carps_like.trial import OK, Result, Status, Trial
+from carps_like.trial import OK, Result, Status, Trial, proposed
 
 _NOT_HERE = object()  # the state of a trial that was answered from a log
 NO_PENALTY_KNOWN = 1e10  # told for a failure before anything succeeded, where none is declared
@@ -237,10 +237,11 @@ class Run:
 
     def _ask(self) -> tuple[Trial, float] | None:
         started = time.perf_counter()
-        trial = self._propose()
+        found = self._propose()
         seconds = time.perf_counter() - started
         if os.getpid() != self._process:  # the optimizer forked, and the copy came back too
             os._exit(0)
+        trial = proposed(found)
         return None if trial is None else (trial, seconds)
 
     def _evaluate(self, trial: Trial, ask_seconds: float, worker: int) -> tuple[float, _Pending]:

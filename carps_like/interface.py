@@ -66,7 +66,7 @@ class Task(ABC):
             BadValue: the configuration or fidelity is not legal; the message names what.
         """
         description = self.description
-        description.checker.check(config)
+        config = description.checker.check(config)
         if description.fidelity is not None:
             fidelity = description.fidelity.check(fidelity, description.name)
         elif fidelity is not None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from carps_like.errors import BadValue, did_you_mean
-from carps_like.trial import Configuration, Value
+from carps_like.trial import Configuration, Value, native
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
@@ -74,12 +74,6 @@ class Param:
         half = 0.5 if self.kind == "int" else 0.0
         lower, upper = self.lower - half, self.upper + half
         return (math.log(lower), math.log(upper)) if self.log else (lower, upper)
-
-
-def native(value: Any) -> Value:
-    """``value`` without numpy: ``numpy.str_`` and numpy scalars become Python's own."""
-    plain: Value = value.item() if isinstance(value, np.generic) else value
-    return plain
 
 
 def params(space: ConfigurationSpace) -> tuple[Param, ...]:
@@ -200,8 +194,8 @@ class Checker:
             for p in self.params
         ]
 
-    def check(self, config: Configuration) -> None:
-        """Raise :class:`BadValue`, naming the hyperparameter, unless ``config`` is legal."""
+    def check(self, config: Configuration) -> Configuration:
+        """``config`` with native values; :class:`BadValue`, naming what, unless it is legal."""
         if self._floats is not None and len(config) == len(self._floats):
             try:
                 for name, lower, upper in self._floats:
@@ -209,12 +203,12 @@ class Checker:
                     if value.__class__ is not float or not lower <= value <= upper:
                         break
                 else:
-                    return
+                    return config
             except KeyError:
                 pass
         elif self._is_plainly_legal(config):
-            return
-        self._check(config)
+            return config
+        return self._check(config)
 
     def _is_plainly_legal(self, config: Configuration) -> bool:
         """Whether every value is legal beyond doubt; what is not is looked at in full.
@@ -238,7 +232,7 @@ class Checker:
             return False
         return found == len(config) and not self.forbidden(config)
 
-    def _check(self, config: Configuration) -> None:
+    def _check(self, config: Configuration) -> Configuration:
         for name in config:
             if name not in self.by_name:
                 hint = did_you_mean(str(name), self.by_name)
@@ -255,14 +249,15 @@ class Checker:
                 continue
             if param.name not in config:
                 raise BadValue(f"hyperparameter {param.name!r} of {self.where} is missing")
-            value = config[param.name]
+            value = native(config[param.name])
             problem = _problem(param, value)
             if problem:
                 raise BadValue(f"hyperparameter {param.name}={value!r} of {self.where} {problem}")
             active[param.name] = value
-        clause = self.forbidden(config)
+        clause = self.forbidden(active)
         if clause:
             raise BadValue(f"configuration of {self.where} is forbidden by {clause}")
+        return active
 
     def forbidden(self, config: Configuration) -> str:
         """The first clause that forbids ``config``, in words; empty when none does."""
@@ -303,7 +298,10 @@ def _problem(param: Param, value: Any) -> str:
             return f"must be an int, not {type(value).__name__}"
         if not param.lower <= value <= param.upper:
             return f"is outside [{param.lower:g}, {param.upper:g}]"
-    elif not any(value == choice and type(value) is type(choice) for choice in param.choices):
+    elif not any(type(value) is type(choice) and value == choice for choice in param.choices):
+        if isinstance(value, bool | int | float | str) and value in param.choices:
+            meant = param.choices[param.choices.index(value)]
+            return f"must be the {type(meant).__name__} {meant!r}"
         near = did_you_mean(str(value), [str(c) for c in param.choices])
         return f"is none of {', '.join(map(repr, param.choices))}{near}"
     return ""

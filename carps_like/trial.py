@@ -8,10 +8,21 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+
+from carps_like.errors import BadValue
+
 Value = bool | int | float | str
 """A hyperparameter's value, always a native Python object."""
 Configuration = Mapping[str, Value]
 """Hyperparameter name -> value; inactive hyperparameters are absent."""
+_NATIVE = frozenset((bool, int, float, str))
+
+
+def native(value: Any) -> Value:
+    """``value`` without numpy: ``numpy.str_`` and numpy scalars become Python's own."""
+    plain: Value = value.item() if isinstance(value, np.generic) else value
+    return plain
 
 
 class Status(StrEnum):
@@ -31,13 +42,34 @@ OK = Status.OK  # reading it off the class takes as long as a call: for what eve
 
 @dataclass(slots=True)
 class Trial:
-    """What an optimizer proposes. Trials are numbered 0, 1, ... in the order of the asks."""
+    """What an optimizer proposes. Trials are numbered 0, 1, ... in the order of the asks.
 
-    config: dict[str, Value]  # active hyperparameters only, native values
+    ``config`` may be any mapping, a ConfigSpace ``Configuration`` too, and hold numpy's scalars,
+    which ConfigSpace samples for choices: it becomes a dict of native values.
+    """
+
+    config: dict[str, Value]  # active hyperparameters only
     fidelity: float | None = None  # in the task's own unit; None is the highest
     continues: int | None = None  # number of the trial whose state this one inherits
     info: dict[str, Any] = field(default_factory=dict)  # JSON values to log: bracket, rung, ...
     tag: Any = None  # the optimizer's own handle, untouched and never logged
+
+    def __post_init__(self) -> None:
+        config = self.config
+        if config.__class__ is dict and _NATIVE.issuperset(map(type, config.values())):
+            return
+        if not isinstance(config, Mapping):
+            raise BadValue(
+                f"the config of a Trial must be a dict of hyperparameters, not {config!r}"
+            )
+        self.config = {name: native(value) for name, value in config.items()}
+
+
+def proposed(found: Any) -> Trial | None:
+    """What an optimizer's ``ask`` returned; :class:`BadValue` where it is none of the two."""
+    if found is None or isinstance(found, Trial):
+        return found
+    raise BadValue(f"ask must return a Trial, or None to wait, not {found!r}")
 
 
 @dataclass(slots=True)

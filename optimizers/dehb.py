@@ -13,8 +13,7 @@ from typing import Any
 from carps_like.description import TaskDescription
 from carps_like.interface import Capabilities, Optimizer
 from carps_like.optimizers._common import Lineage, construct
-from carps_like.space import native
-from carps_like.trial import Result, Trial
+from carps_like.trial import Result, Trial, native
 
 
 class Dehb(Optimizer):

@@ -12,8 +12,7 @@ from carps_like.description import TaskDescription
 from carps_like.interface import Capabilities
 from carps_like.optimizers._common import TRIES, construct, no_legal
 from carps_like.optimizers.own_fidelity import Hyperband
-from carps_like.space import native
-from carps_like.trial import Result, Trial, Value
+from carps_like.trial import Result, Trial, Value, native
 
 
 class _Job:

@@ -21,7 +21,6 @@ from carps_like.description import TaskDescription
 from carps_like.errors import BadValue, did_you_mean
 from carps_like.interface import Capabilities, Exhausted, Optimizer
 from carps_like.optimizers._common import Lineage
-from carps_like.space import native
 from carps_like.trial import Result, Trial
 
 _COMPONENTS = (
@@ -120,7 +119,7 @@ class _Smac(Optimizer):
                 info = self._smac.ask()
         except (StopIteration, self._spent):  # it found no configuration that is new
             raise Exhausted from None
-        return Trial({k: native(v) for k, v in dict(info.config).items()}, tag=info)
+        return Trial(dict(info.config), tag=info)
 
     def tell(self, trial: Trial, result: Result) -> None:
         from smac.runhistory.dataclasses import TrialValue

@@ -13,6 +13,7 @@ from carps_like.interface import Optimizer
 from carps_like.registry import load_target
 
 ADAPTERS = '''
+import copy
 import random
 from pathlib import Path
 
@@ -75,6 +76,31 @@ class Fragile(Shrinking):
 class Shy(Shrinking):
     def ask(self):
         return None if self.value < 1e9 else super().ask()
+
+
+class Tuple(Shrinking):
+    def ask(self):
+        return (super().ask().config, None)
+
+
+class Sampling(Optimizer):
+    """Asks as ConfigSpace samples, and for the best again each third time."""
+
+    capabilities = Capabilities(conditions="native", forbidden="native", learns=60)
+
+    def __init__(self, task, seed):
+        self.space, self.best, self.asked = copy.deepcopy(task.space), None, 0
+        self.space.seed(seed)
+
+    def ask(self):
+        self.asked += 1
+        if self.asked % 3 == 0 and self.best is not None:
+            return Trial(self.best[1])
+        return Trial(self.space.sample_configuration())
+
+    def tell(self, trial, result):
+        if result.ok and (self.best is None or result.value < self.best[0]):
+            self.best = result.value, trial.config
 '''
 
 
@@ -84,8 +110,9 @@ def _check(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_an_honest_optimizer_passes(tmp_path: Path) -> None:
-    done = _check(tmp_path, "Shrinking")
+@pytest.mark.parametrize("name", ["Shrinking", "Sampling"])
+def test_an_honest_optimizer_passes(tmp_path: Path, name: str) -> None:
+    done = _check(tmp_path, name)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all checks passed" in done.stdout
 
@@ -99,6 +126,7 @@ def test_an_honest_optimizer_passes(tmp_path: Path) -> None:
         ("Littering", "nothing leaks"),
         ("Fragile", "failures are taken"),
         ("Shy", "asks lie in the space"),
+        ("Tuple", "asks lie in the space: BadValue: ask must return a Trial, or None to wait"),
     ],
 )
 def test_each_fault_is_found_by_its_check(tmp_path: Path, name: str, check: str) -> None:

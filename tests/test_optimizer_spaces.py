@@ -13,7 +13,7 @@ from carps_like.configspace import without_priors
 from carps_like.description import Fidelity, describe
 from carps_like.interface import Exhausted
 from carps_like.registry import variant
-from carps_like.space import Checker, native
+from carps_like.space import Checker
 from carps_like.testing.spaces import spaces
 from carps_like.trial import Result, Status
 
@@ -90,7 +90,7 @@ def test_a_space_without_priors_keeps_everything_else(space) -> None:  # type: i
         assert param.log == old.log and param.parents == old.parents
     space.seed(0)
     for config in space.sample_configuration(20):
-        bare.check({k: native(v) for k, v in dict(config).items()})
+        bare.check(dict(config))
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
@@ -99,4 +99,4 @@ def test_the_checker_agrees_with_configspace(space) -> None:  # type: ignore[no-
     checker = Checker(space)
     space.seed(0)
     for config in space.sample_configuration(10):
-        checker.check({k: native(v) for k, v in dict(config).items()})
+        checker.check(dict(config))

@@ -25,8 +25,9 @@ from hypothesis import strategies as st
 from carps_like.configspace import space_data
 from carps_like.errors import BadValue
 from carps_like.registry import describe_task
-from carps_like.space import Checker, Cube, Sampler, count, native
+from carps_like.space import Checker, Cube, Sampler, count
 from carps_like.testing.spaces import spaces
+from carps_like.trial import Trial, native
 
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -164,6 +165,42 @@ def test_the_error_names_the_hyperparameter_and_what_is_wrong(
     with pytest.raises(BadValue, match=words) as error:
         checker.check(config)
     assert "\n" not in str(error.value)
+
+
+def test_what_configspace_samples_is_a_legal_configuration_as_it_is() -> None:
+    space = ConfigurationSpace(seed=0)
+    choices = {"flag": [True, False], "kind": ["u", "v"], "size": [16, 32], "rate": [0.1, 0.5]}
+    space.add(*(CategoricalHyperparameter(n, c) for n, c in choices.items()), Float("x", (0, 1)))
+    checker = Checker(space, "choices")
+    for _ in range(8):
+        sampled = space.sample_configuration()  # its choices are numpy's
+        assert any(isinstance(value, np.generic) for value in sampled.values())
+        for config in (sampled, dict(sampled)):
+            trial = Trial(config)  # type: ignore[arg-type]
+            assert trial.config == dict(sampled) == checker.check(config)
+            for values in (trial.config, checker.check(config)):
+                assert all(type(v) in (bool, int, float, str) for v in values.values())
+            assert checker.check(trial.config) is trial.config
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"flag": 1}, "flag=1 of choices must be the bool True"),
+        ({"size": 16.0}, "size=16.0 of choices must be the int 16"),
+        ({"size": np.int64(8)}, "is none of 16, 32"),
+        ({"size": [16, 32]}, "is none of 16, 32"),
+        ({"size": np.array([16, 32])}, "is none of 16, 32"),
+    ],
+)
+def test_a_choice_of_another_type_is_named(change: dict[str, Any], words: str) -> None:
+    space = ConfigurationSpace()
+    space.add(
+        CategoricalHyperparameter("flag", [True, False]),
+        CategoricalHyperparameter("size", [16, 32]),
+    )
+    with pytest.raises(BadValue, match=words):
+        Checker(space, "choices").check({"flag": True, "size": 16} | change)
 
 
 def test_log_integers_are_sampled_evenly_on_their_scale() -> None:

@@ -78,7 +78,8 @@ def check(argv: Sequence[str]) -> int:
     if missing is not None:
         raise missing
     failed = check_optimizer(chosen, QUICK if given.quick else Effort(), report)
-    print(f"{given.optimizer}: {f'{len(failed)} checks failed' if failed else 'all checks passed'}")
+    counted = f"{len(failed)} check{'s' if len(failed) > 1 else ''} failed"
+    print(f"{given.optimizer}: {counted if failed else 'all checks passed'}")
     return 1 if failed else 0
 
 

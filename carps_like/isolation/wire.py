@@ -14,7 +14,7 @@ from carps_like.description import Fidelity, Objective, TaskDescription
 from carps_like.interface import Exhausted
 from carps_like.seeds import GlobalSeeds
 from carps_like.space import Checker, Param, SpaceData
-from carps_like.trial import Result, Status, Trial
+from carps_like.trial import Result, Status, Trial, proposed
 
 Message = dict[str, Any]
 _PLAIN = frozenset({"name", "collection", "kind", "noisy", "stateful", "has_priors", "unit_cost"})
@@ -98,7 +98,7 @@ class Served:
         """The trial with its number, or ``wait``, or ``exhausted``."""
         try:
             with self._seeded():
-                trial = self.optimizer.ask()
+                trial = proposed(self.optimizer.ask())
         except Exhausted:
             return {"exhausted": True}
         if trial is None:

@@ -29,7 +29,7 @@ from carps_like.interface import Capabilities, Exhausted, Optimizer
 from carps_like.seeds import GlobalSeeds
 from carps_like.testing.problems import Problem, problems
 from carps_like.testing.sequential import compare
-from carps_like.trial import Result, Trial
+from carps_like.trial import Result, Trial, proposed
 from carps_like.variants import Variant
 
 Run = list[tuple[Trial, Result]]
@@ -63,7 +63,7 @@ class Driven:
 
     def ask(self) -> Trial | None:
         with self._seeded():
-            trial = self.optimizer.ask()
+            trial = proposed(self.optimizer.ask())
         self.asked += trial is not None
         return trial
 
