@@ -22,6 +22,7 @@ class Progress:
     def __init__(self, plan: Plan) -> None:
         self._wanted = {run.spec.run_id: run for run in plan.to_do}
         self._done: set[str] = set()
+        self.named: set[str] = set()  # failed runs that a line was printed for
         self._seen_trials = -1
         self._next_line = time.monotonic() + EVERY
         terminal = sys.stderr.isatty()
@@ -61,6 +62,7 @@ class Progress:
         self._line(index)
 
     def _failure(self, run_id: str, status: str, error: str) -> None:
+        self.named.add(run_id)
         spec = self._wanted[run_id].spec
         first = error.splitlines()[0] if error else ""
         where = f"{spec.optimizer['name']} on {spec.task['name']}, seed {spec.seed}"

@@ -61,7 +61,7 @@ OPTIMIZERS = {
     "nan": ("failed", "BadValue: hyperparameter x=nan of flaky-nothing is outside", 2),
     "unknown-name": ("failed", "BadValue: flaky-nothing has no hyperparameter 'y'", 2),
     "missing": ("failed", "BadValue: hyperparameter 'x' of flaky-nothing is missing", 2),
-    "no-trial": ("failed", "AttributeError", 2),
+    "no-trial": ("failed", "BadValue: ask must return a Trial", 2),
     "quit": ("failed", "SystemExit: 0", 2),
     "segfault": ("crashed", "the worker process ended over this run again and again (SIGSEGV)", 2),
     "exit-0": ("crashed", "the worker process ended over this run again and again (exit code", 2),
@@ -166,6 +166,9 @@ def test_the_last_lines_say_which_runs_failed_and_how_to_see_why(optimizers: Any
     assert done.returncode == 1
     failed = sum(status != "ok" for status, _, _ in OPTIMIZERS.values())
     assert f"{failed} failed: carps-like status r --failed" in done.stderr.splitlines()[-1]
+    for how, (status, _, _) in OPTIMIZERS.items():  # each once, while it runs or at the end
+        line = f"  {status}: flaky-{how} on flaky-nothing, seed 0:"
+        assert done.stderr.count(line) == (status != "ok"), line
     shown = carps_like("status", "r", "--failed", cwd=folder)
     assert shown.returncode == 1
     assert shown.stdout.count("Traceback (most recent call last)") >= 8

@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -144,7 +144,7 @@ def execute(request: Asked) -> int:
         from carps_like.results import compact
 
         compact(folder)
-    return _tell(outcome, folder, time.monotonic() - started)
+    return _tell(outcome, folder, time.monotonic() - started, progress.named)
 
 
 def _announce(counts: Any, folder: Path) -> None:
@@ -153,13 +153,13 @@ def _announce(counts: Any, folder: Path) -> None:
     print(f"{total} runs in {folder}: {', '.join(parts)}", file=sys.stderr)
 
 
-def _tell(outcome: Outcome, folder: Path, seconds: float) -> int:
-    """The last lines: what ran, what failed and how to see why."""
+def _tell(outcome: Outcome, folder: Path, seconds: float, named: Container[str]) -> int:
+    """The last lines: what ran, what failed, unless it is ``named`` already, how to see why."""
     plan = outcome.plan
     for run in [r for r in plan.runs if r.state == UNSUPPORTED][:5]:
         name, task = run.spec.optimizer["name"], run.spec.task["name"]
         print(f"  {run.state}: {name} on {task}: {run.reason}", file=sys.stderr)
-    for run, status, reason in outcome.failed[:5]:
+    for run, status, reason in [f for f in outcome.failed if f[0].spec.run_id not in named][:5]:
         name, task = run.spec.optimizer["name"], run.spec.task["name"]
         text = f"  {status}: {name} on {task}, seed {run.spec.seed}: {reason}"
         print(printable(text), file=sys.stderr)
