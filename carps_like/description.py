@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from carps_like.budget import Budget
 from carps_like.errors import BadValue, UnknownName
+from carps_like.trial import native
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
@@ -68,16 +69,17 @@ class Fidelity:
         """
         if value is None:
             return self.upper
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise BadValue(f"fidelity {self.name!r} of {task!r} must be a number, not {value!r}")
-        if not self.lower <= value <= self.upper:
+        plain: Any = native(value)
+        if isinstance(plain, bool) or not isinstance(plain, int | float):
+            raise BadValue(f"fidelity {self.name!r} of {task!r} must be a number, not {plain!r}")
+        if not self.lower <= plain <= self.upper:
             raise BadValue(
-                f"fidelity {self.name}={value!r} of {task!r} is outside "
+                f"fidelity {self.name}={plain!r} of {task!r} is outside "
                 f"[{self.lower:g}, {self.upper:g}]"
             )
-        if self.integer and value != int(value):
-            raise BadValue(f"fidelity {self.name}={value!r} of {task!r} must be a whole number")
-        return int(value) if self.integer else float(value)
+        if self.integer and plain != int(plain):
+            raise BadValue(f"fidelity {self.name}={plain!r} of {task!r} must be a whole number")
+        return int(plain) if self.integer else float(plain)
 
     def nearest(self, value: float) -> float:
         """The legal fidelity nearest to ``value``."""

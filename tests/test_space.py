@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from carps_like.configspace import space_data
+from carps_like.description import Fidelity
 from carps_like.errors import BadValue
 from carps_like.registry import describe_task
 from carps_like.space import Checker, Cube, Sampler, count
@@ -241,3 +244,26 @@ def test_a_box_known_without_configspace_is_the_one_that_configspace_makes(name:
     description = describe_task(name)
     assert description.checker.data == space_data(description.space)
     assert description.dimension == len(description.checker.params)
+
+
+@pytest.mark.parametrize("value", [9, 9.0, np.int64(9), np.float32(9.0), None])
+def test_a_fidelity_may_be_any_kind_of_number(value: Any) -> None:
+    found = Fidelity("epochs", 1, 9, integer=True).check(value, "training")
+    assert found == 9 and type(found) is int
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("9", "fidelity 'epochs' of 'training' must be a number, not '9'"),
+        (True, "must be a number, not True"),
+        (np.bool_(True), "must be a number, not True"),
+        (np.float64(0.5), "fidelity epochs=0.5 of 'training' is outside [1, 9]"),
+        (10, "is outside [1, 9]"),
+        (math.nan, "is outside [1, 9]"),
+        (2.5, "fidelity epochs=2.5 of 'training' must be a whole number"),
+    ],
+)
+def test_an_illegal_fidelity_is_named(value: Any, words: str) -> None:
+    with pytest.raises(BadValue, match=re.escape(words)):
+        Fidelity("epochs", 1, 9, integer=True).check(value, "training")

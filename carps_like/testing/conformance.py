@@ -130,7 +130,7 @@ def asks_lie_in_the_space(variant: Variant, effort: Effort) -> None:
             for name, value in trial.config.items():
                 native = type(value) in (bool, int, float, str)
                 assert native, f"{name} is {type(value)}, not a native value"
-            orjson.dumps(trial.info)
+            orjson.dumps(trial.info, option=orjson.OPT_SERIALIZE_NUMPY)
             assert trial.continues is None or 0 <= trial.continues < number
 
 
