@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import initialize_config_module
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
@@ -162,17 +163,27 @@ class Composer:
             data = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         except (HydraException, OmegaConfBaseException) as error:
             raise BadRequest(self._explain(error, overrides)) from None
+        except yaml.YAMLError as error:
+            raise BadRequest(
+                f"a configuration is not YAML: {' '.join(str(error).split())}"
+            ) from None
         assert isinstance(data, dict)
         for group in ("optimizer", "task"):
-            if isinstance(data.get(group), dict) and not data[group].get("name"):
-                data[group]["name"] = str(choices[group])
+            chosen = data.get(group)
+            if isinstance(chosen, list):
+                raise BadRequest(f"{group}/{choices[group]}.yaml must hold names with values")
+            if isinstance(chosen, dict) and not chosen.get("name"):
+                chosen["name"] = str(choices[group])
         return {str(k): v for k, v in data.items()}
 
     def _explain(self, error: Exception, overrides: Sequence[str]) -> str:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         text = lines[0] if lines else type(error).__name__
         wrong = re.match(r"Could not (?:override|append to config\. .*) '([^']+)'", text)
-        return self._unknown_field(wrong.group(1), overrides) if wrong else text
+        if wrong:
+            return self._unknown_field(wrong.group(1), overrides)
+        at = getattr(error, "full_key", None)
+        return f"{text}, at {at}" if at and str(at) not in text else text
 
     def _unknown_field(self, path: str, overrides: Sequence[str]) -> str:
         """One line that names the first part of ``path`` that does not exist."""

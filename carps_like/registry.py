@@ -169,12 +169,15 @@ def variants() -> Mapping[str, Variant]:
     return found
 
 
-def variant(name: str) -> Variant:
-    """The variant called ``name``; raises :class:`UnknownName` with the nearest one."""
+def variant(name: str, known: Mapping[str, Variant] | None = None) -> Variant:
+    """The variant called ``name``, of those ``known`` or that are installed; raises
+    :class:`UnknownName` with the nearest one.
+    """
+    known = variants() if known is None else known
     try:
-        return variants()[name]
+        return known[name]
     except KeyError:
-        raise UnknownName("optimizer", name, variants(), "see `carps-like optimizers`") from None
+        raise UnknownName("optimizer", name, known, "see `carps-like optimizers`") from None
 
 
 def load_target(target: str, base: type) -> Any:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from carps_like.commands.arguments import Arguments
+from carps_like.commands.own import add_config_dir, known_variants, look_in, module_folders
 from carps_like.errors import BadValue, UnknownName
-from carps_like.registry import variant, variants
+from carps_like.registry import variant
+from carps_like.variants import Variant
 
 if TYPE_CHECKING:
     from carps_like.isolation.environment import Environment
-    from carps_like.variants import Variant
 
 
-def environments() -> dict[str, Environment]:
+def environments(known: Mapping[str, Variant]) -> dict[str, Environment]:
     """Name -> environment of the variants that have one."""
     found = {}
-    for one in variants().values():
+    for one in known.values():
         if one.environment is not None:
             found[one.environment.name] = one.environment
     return found
@@ -30,8 +30,10 @@ def env(argv: Sequence[str]) -> int:
     parser = Arguments("carps-like env", description=env.__doc__)
     parser.add_argument("action", choices=("list", "build", "remove"))
     parser.add_argument("names", nargs="*", help="of environments or of optimizers; all")
+    add_config_dir(parser)
     given = parser.parse_intermixed_args(argv)
-    known = environments()
+    optimizers = known_variants(given.config_dir)
+    known = environments(optimizers)
     if given.action == "list":
         for name, one in known.items():
             state = str(one.folder) if one.ready else "not built"
@@ -41,7 +43,7 @@ def env(argv: Sequence[str]) -> int:
     if not names:
         raise BadValue(f"carps-like env {given.action} needs a name: {', '.join(known)}, or all")
     for name in names:
-        one = _named(name, known)
+        one = _named(name, known, optimizers)
         if given.action == "build":
             print(one.build(lambda line: print(line, file=sys.stderr)).parent.parent)
         else:
@@ -49,10 +51,12 @@ def env(argv: Sequence[str]) -> int:
     return 0
 
 
-def _named(name: str, known: dict[str, Environment]) -> Environment:
+def _named(
+    name: str, known: Mapping[str, Environment], optimizers: Mapping[str, Variant]
+) -> Environment:
     if name in known:
         return known[name]
-    owner = variants().get(name)
+    owner = optimizers.get(name)
     if owner is not None and owner.environment is not None:
         return owner.environment
     if owner is not None:
@@ -67,13 +71,14 @@ def check(argv: Sequence[str]) -> int:
     parser = Arguments("carps-like check", description=check.__doc__)
     parser.add_argument("optimizer", help="a variant's name, or my_module:MyOptimizer")
     parser.add_argument("--quick", action="store_true", help="fewer trials, no statistics")
+    add_config_dir(parser)
     given = parser.parse_intermixed_args(argv)
     from carps_like.testing import QUICK, Check, Effort, check_optimizer
 
     def report(one: Check, problem: str) -> None:
         print(f"{'FAILED' if problem else 'ok':7s} {one}{': ' + problem if problem else ''}")
 
-    chosen = _chosen(given.optimizer)
+    chosen = _chosen(given.optimizer, given.config_dir)
     missing = chosen.missing()
     if missing is not None:
         raise missing
@@ -83,12 +88,8 @@ def check(argv: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def _chosen(text: str) -> Variant:
+def _chosen(text: str, config_dir: str | None) -> Variant:
     if ":" not in text:
-        return variant(text)
-    from carps_like.variants import Variant
-
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+        return variant(text, known_variants(config_dir))
+    look_in(module_folders(config_dir))
     return Variant(text, text.replace(":", "."))

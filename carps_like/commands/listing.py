@@ -12,6 +12,7 @@ import orjson
 
 from carps_like.cli import OK
 from carps_like.commands.arguments import Arguments
+from carps_like.commands.own import add_config_dir, known_variants
 from carps_like.description import TYPES, TaskDescription
 from carps_like.errors import UnknownName
 from carps_like.filters import task_filter
@@ -22,7 +23,6 @@ from carps_like.registry import (
     collection_of,
     collections,
     variant,
-    variants,
 )
 from carps_like.variants import Variant
 
@@ -184,12 +184,13 @@ def optimizers(argv: Sequence[str]) -> int:
     args.add_argument("pattern", nargs="?", help="a name, or a glob such as 'optuna-*'")
     args.add_argument("--type", choices=TYPES, help="only those that make use of such tasks")
     args.add_argument("--ready", action="store_true", help="only those that run here now")
+    add_config_dir(args)
     given = args.parse_intermixed_args(argv)
-
-    names = [n for n in variants() if fnmatch.fnmatchcase(n, given.pattern or "*")]
+    known = known_variants(given.config_dir)
+    names = [n for n in known if fnmatch.fnmatchcase(n, given.pattern or "*")]
     if not names:
-        raise UnknownName("optimizer", given.pattern, variants(), "no name matches it")
-    rows = [_optimizer(name) for name in names]
+        raise UnknownName("optimizer", given.pattern, known, "no name matches it")
+    rows = [_optimizer(name, known[name]) for name in names]
     if given.type:
         rows = [r for r in rows if given.type in r["types"]]
     if given.ready:
@@ -206,9 +207,10 @@ def optimizer(argv: Sequence[str]) -> int:
     """``carps-like optimizer NAME``."""
     args = parser("optimizer", "Show one optimizer: what it can take, and its options.")
     args.add_argument("name")
+    add_config_dir(args)
     given = args.parse_intermixed_args(argv)
-    chosen = variant(given.name)
-    row = _optimizer(given.name)
+    chosen = variant(given.name, known_variants(given.config_dir))
+    row = _optimizer(given.name, chosen)
     about = " ".join(inspect.cleandoc(chosen.adapter.__doc__ or "").split())
     row |= {"about": about, "adapter": chosen.target, "library": _library(chosen)}
     if chosen.environment is not None:
@@ -237,8 +239,7 @@ def _library(variant: Variant) -> list[str]:
     return [f"{module} {version_of(module)}" for module in here]
 
 
-def _optimizer(name: str) -> dict[str, Any]:
-    chosen = variants()[name]
+def _optimizer(name: str, chosen: Variant) -> dict[str, Any]:
     can = chosen.capabilities
     missing = chosen.missing()
     line = "yes" if missing is None else str(missing)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from hydra._internal.utils import get_args_parser
 
+from carps_like.commands.own import look_in, module_folders
 from carps_like.compose import Composer
 from carps_like.errors import BadRequest, UnknownName
 from carps_like.heartbeat import INTERVAL, Watch
@@ -71,10 +71,8 @@ def configurations(args: Namespace) -> tuple[Iterable[dict[str, Any]], list[str]
     """Every configuration of a parsed command line, and the folders of the user's modules."""
     composer = Composer(args.config_dir, args.config_name or "run")
     request = composer.request(args.overrides, multirun=args.multirun)
-    paths = [str(Path.cwd())]
-    if args.config_dir:
-        paths.append(str(Path(args.config_dir).expanduser().resolve()))
-    sys.path.extend(p for p in paths if p not in sys.path)
+    paths = module_folders(args.config_dir)
+    look_in(paths)
     _early_data(args.overrides)
     return composer.expand(request), paths
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from carps_like.cli import OK
 from carps_like.commands.arguments import Arguments
+from carps_like.commands.own import add_config_dir, module_folders
 from carps_like.commands.request import Asked
 from carps_like.commands.submit import execute
 from carps_like.compose import Composer
@@ -44,9 +45,7 @@ def main(argv: Sequence[str]) -> int:
         metavar="TARGET",
         help="a class of your own that the runs name as _target_; stored names import nothing",
     )
-    parser.add_argument(
-        "--config-dir", type=Path, metavar="FOLDER", help="as for run: where your modules lie"
-    )
+    add_config_dir(parser)
     parser.add_argument(
         "overrides", nargs="*", help="workers=4, limits.trial_seconds=60, executor=slurm, ..."
     )
@@ -60,9 +59,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"{given.results} has no runs with status {', '.join(sorted(wanted))}")
         return OK
     _check_trusted(plan, given.trust)
-    paths = [str(Path.cwd())]
-    if given.config_dir is not None:
-        paths.append(str(given.config_dir.expanduser().resolve()))
+    paths = module_folders(given.config_dir)
     return execute(Asked(plan, given.results, config, paths, given.trust))
 
 
