@@ -13,7 +13,7 @@ from typing import Any
 from carps_like.description import TaskDescription
 from carps_like.interface import Capabilities, Optimizer
 from carps_like.optimizers._common import Lineage, construct
-from carps_like.trial import Result, Trial, native
+from carps_like.trial import Result, Trial
 
 
 class Dehb(Optimizer):
@@ -62,9 +62,9 @@ class Dehb(Optimizer):
 
     def ask(self) -> Trial:
         job = self._dehb.ask()
-        config = {k: native(v) for k, v in dict(job["config"]).items()}
         fidelity = self._fidelity.nearest(job["fidelity"])
-        return self._lineage.trial(config, fidelity, {"bracket": int(job["bracket_id"])}, tag=job)
+        info = {"bracket": int(job["bracket_id"])}
+        return self._lineage.trial(dict(job["config"]), fidelity, info, tag=job)
 
     def tell(self, trial: Trial, result: Result) -> None:
         self._dehb.tell(trial.tag, {"fitness": result.value, "cost": result.cost})

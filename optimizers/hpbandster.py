@@ -12,7 +12,7 @@ from carps_like.description import TaskDescription
 from carps_like.interface import Capabilities
 from carps_like.optimizers._common import TRIES, construct, no_legal
 from carps_like.optimizers.own_fidelity import Hyperband
-from carps_like.trial import Result, Trial, Value, native
+from carps_like.trial import Result, Trial, Value
 
 
 class _Job:
@@ -48,8 +48,8 @@ class Bohb(Hyperband):
 
     def _sample(self, rung: int) -> dict[str, Value]:
         for _ in range(TRIES):
-            found, _ = self._model.get_config(self._rungs[rung])
-            config = {name: native(value) for name, value in found.items()}
+            config: dict[str, Value]
+            config, _ = self._model.get_config(self._rungs[rung])
             if not self._checker.forbidden(config):
                 return config
         raise no_legal(self._checker.where)
