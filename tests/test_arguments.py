@@ -11,6 +11,9 @@ LINES = {
     "tasks --colection bbob": "unknown option '--colection'; did you mean '--collection'?",
     "status r --wach": "unknown option '--wach'; did you mean '--watch'",
     "report r --zzz=3": "unknown option '--zzz'; see carps-like report --help",
+    "run --config-dri x optimizer=random": "option '--config-dri'; did you mean '--config-dir'",
+    "plan --jsn optimizer=random": "unknown option '--jsn'; did you mean '--json'",
+    "submit --multrun optimizer=random": "option '--multrun'; did you mean '--multirun'",
     "merge": "the following arguments are required",
 }
 

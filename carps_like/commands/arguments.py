@@ -14,12 +14,14 @@ class Arguments(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and exit with 2."""
-        see = f"see {self.prog} --help"
-        unknown = re.match(r"unrecognized arguments: (-[^\s=]+)", message)
-        if unknown is not None:
-            option = unknown.group(1)
-            message = f"unknown option {option!r}"
-            message += did_you_mean(option, self._option_string_actions, see)
-        elif message.startswith("the following arguments are required"):
-            message += f"; {see}"
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {explained(self, message)}\n")
+
+
+def explained(parser: argparse.ArgumentParser, message: str) -> str:
+    """What argparse says is wrong, with the option that may have been meant, or where to look."""
+    see = f"see {parser.prog} --help"
+    unknown = re.match(r"unrecognized arguments: (-[^\s=]+)", message)
+    if unknown is None:
+        return f"{message}; {see}"
+    option = unknown.group(1)
+    return f"unknown option {option!r}{did_you_mean(option, parser._option_string_actions, see)}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from carps_like.cli import OK, WRONG
+from carps_like.cli import OK
 from carps_like.commands.request import Asked, read_request
 from carps_like.plan import Plan, PlannedRun
 
@@ -33,10 +33,7 @@ def main(argv: Sequence[str]) -> int:
     if "-h" in argv or "--help" in argv:
         print(HELP, end="")
         return OK
-    own = ("--json", "--summary")
-    request = read_request([a for a in argv if a not in own])
-    if request is None:
-        return WRONG
+    request = read_request("plan", argv, ("--json", "--summary"))
     if "--json" in argv:
         _json(request, "--summary" in argv)
         return OK

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 
+from carps_like.commands.arguments import explained
 from carps_like.commands.own import look_in, module_folders
 from carps_like.compose import Composer
 from carps_like.errors import BadRequest, UnknownName
@@ -53,18 +54,29 @@ class Asked:
     trusted: Sequence[str]  # _target_s of the user's own that workers may import
 
 
-def read_request(argv: Sequence[str]) -> Asked | None:
-    """The plan of a command line of overrides; ``None`` after a usage error has been printed.
+def hydra_arguments(verb: str) -> ArgumentParser:
+    """Hydra's flags and overrides, for ``carps-like verb``; a wrong flag is a BadRequest."""
+    parser = get_args_parser()
+    parser.prog = f"carps-like {verb}"
+
+    def refuse(message: str) -> NoReturn:
+        raise BadRequest(explained(parser, message))
+
+    parser.error = refuse  # type: ignore[method-assign]
+    return parser
+
+
+def read_request(verb: str, argv: Sequence[str], flags: Sequence[str] = ()) -> Asked:
+    """The plan of a command line of overrides; ``flags`` of the verb's own may stand in it.
 
     Raises:
-        CarpsLikeError: an unknown name, an empty glob, a value out of range.
+        CarpsLikeError: an unknown name or flag, an empty glob, a value out of range.
     """
-    try:
-        words = ["force=true" if word == "--force" else word for word in argv]
-        args = get_args_parser().parse_intermixed_args(words)
-    except SystemExit:
-        return None
-    return asked(*configurations(args), watch=True)
+    words = ["force=true" if word == "--force" else word for word in argv]
+    parser = hydra_arguments(verb)
+    for flag in flags:
+        parser.add_argument(flag, action="store_true")
+    return asked(*configurations(parser.parse_intermixed_args(words)), watch=True)
 
 
 def configurations(args: Namespace) -> tuple[Iterable[dict[str, Any]], list[str]]:

@@ -11,14 +11,13 @@ from collections.abc import Container, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 
 from carps_like.cli import INTERRUPTED, OK, SOME_FAILED, WRONG
-from carps_like.commands.request import Asked, asked, configurations, executor_name
+from carps_like.commands.request import Asked, asked, configurations, executor_name, hydra_arguments
 from carps_like.compose import Composer, register
 from carps_like.errors import BadRequest, printable
 from carps_like.executors.dask import Dask, client_of, run_generation
@@ -31,10 +30,8 @@ CONFIGS = "pkg://carps_like.configs"
 
 def main(argv: Sequence[str]) -> int:
     """Compose, plan, run, compact, summarize; the exit code."""
-    parser = get_args_parser()
-    parser.prog = "carps-like run"
+    parser = hydra_arguments("run")
     parser.add_argument("--force", action="store_true", help="the same as force=true")
-    parser.error = _refuse  # type: ignore[method-assign]
     try:
         args = parser.parse_intermixed_args(list(argv))
     except SystemExit as stop:
@@ -49,10 +46,6 @@ def main(argv: Sequence[str]) -> int:
     if args.multirun and launcher:
         return _hydra(argv, args)
     return _work(*configurations(args))
-
-
-def _refuse(message: str) -> NoReturn:
-    raise BadRequest(f"{message}; see `carps-like run --help`")
 
 
 def _hydra(argv: Sequence[str], args: Namespace) -> int:

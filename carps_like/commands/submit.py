@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from carps_like.cli import OK, WRONG
+from carps_like.cli import OK
 from carps_like.commands.plan import cpu_hours, summary
 from carps_like.commands.request import Asked, executor_name, read_request
 from carps_like.executors.slurm import FOLDER, Slurm, script, script_path, submit
@@ -40,9 +40,7 @@ def main(argv: Sequence[str]) -> int:
     if "-h" in argv or "--help" in argv:
         print(HELP, end="")
         return OK
-    request = read_request(argv)
-    if request is None:
-        return WRONG
+    request = read_request("submit", argv)
     return execute(request)
 
 
